@@ -1,0 +1,31 @@
+"""The parts in C: the tap and the loops, as shared libraries beside this file, and the binding that Python calls."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib import metadata, resources
+from pathlib import Path
+from typing import Literal
+
+from lab.errors import LabFault
+
+DISTRIBUTION = "pkcs11-context-lab"
+
+
+@cache
+def library(name: Literal["tap", "drive"]) -> Path:
+    """Path of the built library `lib<name>.so`. Raises LabFault where the package was never built.
+
+    In a checkout, Python finds the sources first and the libraries lie in the installed package, so both are looked at.
+    """
+    file = f"lib{name}.so"
+    beside = Path(str(resources.files(__name__) / file))
+    if beside.is_file():
+        return beside
+    try:
+        installed = Path(str(metadata.distribution(DISTRIBUTION).locate_file(f"lab/native/{file}")))
+    except metadata.PackageNotFoundError:
+        installed = beside
+    if not installed.is_file():
+        raise LabFault(f"{file} is not built: run `pip install .` in the checkout, or use script/run")
+    return installed

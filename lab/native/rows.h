@@ -1,0 +1,162 @@
+/* Rows in a shared mapping of a file: what the tap and the loops write, and what survives any way to die.
+ *
+ * A file is one page of header and then rows of 64 bytes. A row is written in two steps, before the call and after it,
+ * so a SIGKILL between them leaves a row that says what was under way. Address space for all rows is reserved at the
+ * start; disk blocks are allocated (not merely promised) in steps, so that a full disk is an error number here and never
+ * a SIGBUS in the middle of a measurement. Any number of threads of one process append; no lock is taken.
+ */
+#ifndef LAB_ROWS_H
+#define LAB_ROWS_H
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+typedef int64_t i64;
+typedef uint64_t u64;
+typedef uint32_t u32;
+typedef uint16_t u16;
+typedef uint8_t u8;
+
+#define VALUE(field, number, name)
+#define FIELD(row, type, name, meaning) FIELD_##row(type, name)
+#define FIELD_call(type, name)
+#define FIELD_operation(type, name) type name;
+struct operation_row {
+#include "rows.def"
+};
+#undef FIELD_call
+#undef FIELD_operation
+#define FIELD_operation(type, name)
+#define FIELD_call(type, name) type name;
+struct call_row {
+#include "rows.def"
+};
+#undef FIELD_call
+#undef FIELD_operation
+#undef FIELD
+#undef VALUE
+
+#define FIELD(row, type, name, meaning)
+#define VALUE(field, number, name) field##_##name = number,
+enum row_values {
+#include "rows.def"
+};
+#undef FIELD
+#undef VALUE
+
+enum { ROW_EMPTY, ROW_BEGUN, ROW_ENDED };
+enum { ROWS_OF_OPERATIONS = 1, ROWS_OF_CALLS = 2 };
+
+#define ROWS_MAGIC "LABROWS1"
+#define ROWS_HEADER_BYTES 4096
+#define ROW_BYTES 64
+#define ROWS_STEP_BYTES (1 << 20) /* disk is allocated this much at a time */
+
+_Static_assert(sizeof(struct operation_row) == ROW_BYTES, "an operation row is one cache line");
+_Static_assert(sizeof(struct call_row) == ROW_BYTES, "a call row is one cache line");
+
+/* The first page of a file. `claimed` may exceed `capacity`: the rows above it are the lost ones. */
+struct rows_header {
+    char magic[8];
+    u32 kind;
+    u32 row_bytes;
+    u32 pid;
+    u32 process; /* index of the process in the trial, as its opener was told */
+    i64 opened_ns;
+    u64 capacity;          /* rows that fit in the reserved addresses */
+    _Atomic u64 claimed;   /* rows handed out */
+    _Atomic u64 allocated; /* bytes of the file that have disk blocks */
+    _Atomic u64 lost;      /* rows that could not be written: no disk, or beyond capacity */
+};
+
+struct rows {
+    struct rows_header *header;
+    int file;
+};
+
+static inline i64 now_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (i64)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+/* Makes `bytes` of the file real. Returns 0 or an error number. Threads may do it at the same time: it is idempotent. */
+static inline int rows_allocate(struct rows_header *header, int file, u64 bytes)
+{
+    u64 had = atomic_load_explicit(&header->allocated, memory_order_acquire);
+    if (bytes <= had)
+        return 0;
+    u64 want = (bytes + ROWS_STEP_BYTES - 1) / ROWS_STEP_BYTES * ROWS_STEP_BYTES;
+    int error = posix_fallocate(file, (off_t)had, (off_t)(want - had));
+    if (error)
+        return error;
+    while (had < want && !atomic_compare_exchange_weak_explicit(&header->allocated, &had, want, memory_order_acq_rel,
+                                                                memory_order_acquire)) {
+    }
+    return 0;
+}
+
+/* Creates the file, which must not exist. Returns 0 or an error number. Only system calls: fit for a forked child. */
+static inline int rows_open(struct rows *rows, const char *path, u32 kind, u64 capacity, u32 process)
+{
+    int file = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+    if (file < 0)
+        return errno;
+    int error = posix_fallocate(file, 0, ROWS_STEP_BYTES);
+    if (error) {
+        close(file);
+        return error;
+    }
+    void *map = mmap(NULL, ROWS_HEADER_BYTES + capacity * ROW_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+    if (map == MAP_FAILED) {
+        error = errno;
+        close(file);
+        return error;
+    }
+    struct rows_header *header = map;
+    header->kind = kind;
+    header->row_bytes = ROW_BYTES;
+    header->pid = (u32)getpid();
+    header->process = process;
+    header->opened_ns = now_ns();
+    header->capacity = capacity;
+    atomic_store(&header->claimed, 0);
+    atomic_store(&header->lost, 0);
+    atomic_store(&header->allocated, ROWS_STEP_BYTES);
+    memcpy(header->magic, ROWS_MAGIC, sizeof header->magic); /* last: a file with the magic has a whole header */
+    rows->header = header;
+    rows->file = file;
+    return 0;
+}
+
+/* The next empty row, or NULL (and counted as lost) where there is no room for it. *index gets its number. */
+static inline void *rows_claim(struct rows *rows, u64 *index)
+{
+    struct rows_header *header = rows->header;
+    u64 row = atomic_fetch_add_explicit(&header->claimed, 1, memory_order_relaxed);
+    u64 end = ROWS_HEADER_BYTES + (row + 1) * ROW_BYTES;
+    if (row >= header->capacity || (end > atomic_load_explicit(&header->allocated, memory_order_acquire) &&
+                                    rows_allocate(header, rows->file, end))) {
+        atomic_fetch_add_explicit(&header->lost, 1, memory_order_relaxed);
+        return NULL;
+    }
+    *index = row;
+    return (char *)header + ROWS_HEADER_BYTES + row * ROW_BYTES;
+}
+
+static inline void rows_close(struct rows *rows)
+{
+    munmap(rows->header, ROWS_HEADER_BYTES + rows->header->capacity * ROW_BYTES);
+    close(rows->file);
+    rows->header = NULL;
+}
+
+#endif

@@ -1,0 +1,1 @@
+"""In which order: a scenario and a seed to a plan. Pure."""

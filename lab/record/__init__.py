@@ -1,0 +1,1 @@
+"""Rows to columns: formats, sealing, manifest, run folder."""

@@ -1,0 +1,54 @@
+"""What a trial leaves behind besides its rows: one TrialRecord, stored as trial.json in the trial's folder."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+Role = Literal["root", "worker", "other"]
+End = Literal["exit", "signal", "hang", "cut-off", "root-died", "never-started"]
+
+
+@dataclass(frozen=True)
+class ProcessRecord:
+    """One process of a trial."""
+
+    index: int  # 0 is the trial root, workers are 1..N, any further process that the tap saw follows
+    role: Role
+    pid: int
+    end: End
+    status: int  # exit status for `exit`, signal number for `signal`, otherwise 0
+    planned: int  # operations that this process was to do in warm-up and measurement; closed loop: that it began
+    pss_kib: int | None  # proportional set size at the end of the load, all siblings still alive
+    threads: int
+    detail: str | None = None  # e.g. the set-up step that failed, "C_OpenSession CKR_SLOT_ID_INVALID"
+    last_call: str | None = None  # name of the function that a crashed or hung process was in, or had called last
+    stack: str | None = None  # file in the trial's folder with the C stacks of a hung process
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """One trial: which arm, what became of each process, and what makes it invalid."""
+
+    number: int  # from 1, in the order of the plan
+    block: int  # from 1
+    arm: str
+    open_loop: bool
+    released_ns: int | None  # CLOCK_MONOTONIC when the workers were let go; None when they never were
+    warmup_ns: int  # length of the warm-up after released_ns
+    duration_ns: int  # length of the measured part after the warm-up
+    processes: tuple[ProcessRecord, ...]
+    lost_rows: int
+    invalid_because: tuple[str, ...] = ()
+    partial: bool = False  # interrupted
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @staticmethod
+    def from_json(data: dict[str, Any]) -> TrialRecord:
+        """Raises TypeError or KeyError where the data are not a TrialRecord's."""
+        fields = dict(data)
+        fields["processes"] = tuple(ProcessRecord(**p) for p in fields["processes"])
+        fields["invalid_because"] = tuple(fields["invalid_because"])
+        return TrialRecord(**fields)

@@ -1,0 +1,1 @@
+"""What to run: TOML files to frozen, validated scenarios."""

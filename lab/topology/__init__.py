@@ -1,0 +1,1 @@
+"""Who runs: the coordinator's side of a trial."""
