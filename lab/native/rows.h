@@ -52,12 +52,13 @@ enum row_values {
 #undef VALUE
 
 enum { ROW_EMPTY, ROW_BEGUN, ROW_ENDED };
-enum { ROWS_OF_OPERATIONS = 1, ROWS_OF_CALLS = 2 };
+enum { ROWS_OF_OPERATIONS = 1, ROWS_OF_CALLS = 2, ROWS_OF_OUTPUTS = 3 };
 
 #define ROWS_MAGIC "LABROWS1"
 #define ROWS_HEADER_BYTES 4096
 #define ROW_BYTES 64
-#define ROWS_STEP_BYTES (1 << 20) /* disk is allocated this much at a time */
+#define ROWS_STEP_BYTES (256 << 10)      /* disk is allocated in multiples of this, */
+#define ROWS_MOST_AHEAD_BYTES (16 << 20) /* and never more than this before it is needed */
 
 _Static_assert(sizeof(struct operation_row) == ROW_BYTES, "an operation row is one cache line");
 _Static_assert(sizeof(struct call_row) == ROW_BYTES, "a call row is one cache line");
@@ -94,7 +95,8 @@ static inline int rows_allocate(struct rows_header *header, int file, u64 bytes)
     u64 had = atomic_load_explicit(&header->allocated, memory_order_acquire);
     if (bytes <= had)
         return 0;
-    u64 want = (bytes + ROWS_STEP_BYTES - 1) / ROWS_STEP_BYTES * ROWS_STEP_BYTES;
+    u64 ahead = had / 2 < ROWS_MOST_AHEAD_BYTES ? had / 2 : ROWS_MOST_AHEAD_BYTES; /* grow in few, growing steps */
+    u64 want = (bytes + ahead + ROWS_STEP_BYTES - 1) / ROWS_STEP_BYTES * ROWS_STEP_BYTES;
     int error = posix_fallocate(file, (off_t)had, (off_t)(want - had));
     if (error)
         return error;
@@ -105,7 +107,7 @@ static inline int rows_allocate(struct rows_header *header, int file, u64 bytes)
 }
 
 /* Creates the file, which must not exist. Returns 0 or an error number. Only system calls: fit for a forked child. */
-static inline int rows_open(struct rows *rows, const char *path, u32 kind, u64 capacity, u32 process)
+static inline int rows_open(struct rows *rows, const char *path, u32 kind, u32 row_bytes, u64 capacity, u32 process)
 {
     int file = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
     if (file < 0)
@@ -115,7 +117,7 @@ static inline int rows_open(struct rows *rows, const char *path, u32 kind, u64 c
         close(file);
         return error;
     }
-    void *map = mmap(NULL, ROWS_HEADER_BYTES + capacity * ROW_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+    void *map = mmap(NULL, ROWS_HEADER_BYTES + capacity * row_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
     if (map == MAP_FAILED) {
         error = errno;
         close(file);
@@ -123,7 +125,7 @@ static inline int rows_open(struct rows *rows, const char *path, u32 kind, u64 c
     }
     struct rows_header *header = map;
     header->kind = kind;
-    header->row_bytes = ROW_BYTES;
+    header->row_bytes = row_bytes;
     header->pid = (u32)getpid();
     header->process = process;
     header->opened_ns = now_ns();
@@ -131,30 +133,36 @@ static inline int rows_open(struct rows *rows, const char *path, u32 kind, u64 c
     atomic_store(&header->claimed, 0);
     atomic_store(&header->lost, 0);
     atomic_store(&header->allocated, ROWS_STEP_BYTES);
+    madvise(map, ROWS_HEADER_BYTES + capacity * row_bytes, MADV_DONTFORK); /* a child must not write its parent's rows */
     memcpy(header->magic, ROWS_MAGIC, sizeof header->magic); /* last: a file with the magic has a whole header */
     rows->header = header;
     rows->file = file;
     return 0;
 }
 
-/* The next empty row, or NULL (and counted as lost) where there is no room for it. *index gets its number. */
-static inline void *rows_claim(struct rows *rows, u64 *index)
+/* Row `row`, with disk under it, or NULL (and counted as lost) where there is no room for it. */
+static inline void *rows_at(struct rows *rows, u64 row, u32 row_bytes)
 {
     struct rows_header *header = rows->header;
-    u64 row = atomic_fetch_add_explicit(&header->claimed, 1, memory_order_relaxed);
-    u64 end = ROWS_HEADER_BYTES + (row + 1) * ROW_BYTES;
+    u64 end = ROWS_HEADER_BYTES + (row + 1) * row_bytes;
     if (row >= header->capacity || (end > atomic_load_explicit(&header->allocated, memory_order_acquire) &&
                                     rows_allocate(header, rows->file, end))) {
         atomic_fetch_add_explicit(&header->lost, 1, memory_order_relaxed);
         return NULL;
     }
-    *index = row;
-    return (char *)header + ROWS_HEADER_BYTES + row * ROW_BYTES;
+    return (char *)header + end - row_bytes;
+}
+
+/* The next empty row of ROW_BYTES, or NULL where there is no room for it. *index gets its number. */
+static inline void *rows_claim(struct rows *rows, u64 *index)
+{
+    *index = atomic_fetch_add_explicit(&rows->header->claimed, 1, memory_order_relaxed);
+    return rows_at(rows, *index, ROW_BYTES);
 }
 
 static inline void rows_close(struct rows *rows)
 {
-    munmap(rows->header, ROWS_HEADER_BYTES + rows->header->capacity * ROW_BYTES);
+    munmap(rows->header, ROWS_HEADER_BYTES + rows->header->capacity * rows->header->row_bytes);
     close(rows->file);
     rows->header = NULL;
 }

@@ -1,0 +1,404 @@
+/* The operation loops: what is timed, and nothing else.
+ *
+ * Python decides everything (which process, which session, which key, when) and calls drive_run() in each thread with the
+ * GIL released. A loop knows no policy: it takes the sessions it was given and writes one row per operation. The row is
+ * claimed before the first time stamp and the output is copied after the last one, so neither is in the number.
+ */
+#define _GNU_SOURCE
+#include "rows.h"
+
+#include <p11-kit/pkcs11.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+
+#define PUBLIC __attribute__((visibility("default")))
+
+enum { LARGEST_OUTPUT = 1024, LARGEST_INPUT = 256, PAUSE_AFTER_FAILURE_NS = 1000000, SPIN_NS = 80000 };
+
+/* How a thread gets its session. */
+enum { SESSION_NONE, SESSION_OWN, SESSION_POOL, SESSION_PER_OPERATION };
+
+/* Numbers of the functions called here: their places in functions.def. */
+#define FUNCTION(name, ...) NUMBER_##name,
+enum function_number {
+    NUMBER_NONE,
+#include "functions.def"
+};
+#undef FUNCTION
+
+/* Filled in by Python, field for field (lab/native/loops.py); `bytes` tells whether both mean the same structure. */
+struct settings {
+    u64 bytes;
+    u64 functions;       /* CK_FUNCTION_LIST *; 0 for the null workload */
+    u64 slot;            /* for SESSION_PER_OPERATION and session churn */
+    u64 sessions;        /* CK_SESSION_HANDLE *: one per thread (OWN), or the pool */
+    u64 session_count;
+    u64 key;
+    u64 mechanism;
+    u64 parameter;       /* mechanism parameter, or 0 */
+    u64 parameter_bytes;
+    u64 prefix;          /* put before the digest (DigestInfo of RSA_PKCS), or 0 */
+    u64 prefix_bytes;
+    u64 digest_bytes;    /* length of the digest or message that is signed; of the output of `random` */
+    u64 seed;            /* of the trial: two processes, threads or operations never sign the same data */
+    u32 process;
+    u32 session_use;     /* SESSION_* */
+    u32 kind;            /* KIND_* */
+    u32 spare;
+};
+
+struct drive {
+    struct settings settings;
+    struct rows rows;
+    struct rows outputs; /* outputs.header is NULL where outputs are not kept */
+    pthread_mutex_t pool_lock;
+    pthread_cond_t pool_freed;
+    CK_SESSION_HANDLE *pool; /* free sessions: a stack */
+    u64 pool_free;
+    CK_SESSION_HANDLE *own;
+    _Atomic int stop;
+};
+
+/* One thread's part of the load. */
+struct load {
+    u64 bytes;
+    u64 arrivals;      /* const i64 *: ns after the release, ascending; 0 for a closed loop */
+    u64 arrival_count;
+    i64 release_ns;    /* CLOCK_MONOTONIC */
+    i64 warmup_ns;
+    i64 duration_ns;   /* after the warm-up; a closed loop ends here */
+    i64 give_up_ns;    /* CLOCK_MONOTONIC; arrivals not begun by then are shed */
+    u32 thread;
+    u32 phase;         /* PHASE_background overrides warm-up and measured; otherwise PHASE_measured */
+    u32 refusal;       /* CKR code of a set-up that failed: operations are refused with it instead of tried; or 0 */
+    u32 refused_by;    /* number of the function that failed in the set-up */
+};
+
+/* splitmix64 (Steele, Lea, Flood 2014): a full-period mix, easy to repeat in numpy. */
+static u64 mix(u64 *state)
+{
+    u64 z = (*state += 0x9E3779B97F4A7C15ULL);
+    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9ULL;
+    z = (z ^ (z >> 27)) * 0x94D049BB133111EBULL;
+    return z ^ (z >> 31);
+}
+
+static void expand(u64 input, CK_BYTE *out, u64 length)
+{
+    for (u64 at = 0; at < length; at += sizeof(u64)) {
+        u64 word = mix(&input);
+        memcpy(out + at, &word, length - at < sizeof word ? length - at : sizeof word);
+    }
+}
+
+static u64 input_of(const struct drive *drive, u32 thread, u32 sequence, u32 phase)
+{
+    u64 place = (u64)drive->settings.process << 48 | (u64)thread << 36 | (u64)phase << 32 | sequence;
+    u64 state = drive->settings.seed ^ (place * 0xD6E8FEB86659FD93ULL); /* odd: a bijection of the place */
+    return mix(&state);
+}
+
+PUBLIC u64 drive_settings_bytes(void) { return sizeof(struct settings); }
+PUBLIC u64 drive_load_bytes(void) { return sizeof(struct load); }
+
+/* Makes the files of one process. `outputs_path` is NULL where outputs are not kept. Returns NULL and sets *error. */
+PUBLIC struct drive *drive_open(const char *rows_path, const char *outputs_path, u64 capacity, u32 output_bytes,
+                                u32 process, int *error)
+{
+    struct drive *drive = calloc(1, sizeof *drive);
+    if (!drive) {
+        *error = ENOMEM;
+        return NULL;
+    }
+    drive->settings.process = process;
+    pthread_mutex_init(&drive->pool_lock, NULL);
+    pthread_cond_init(&drive->pool_freed, NULL);
+    *error = rows_open(&drive->rows, rows_path, ROWS_OF_OPERATIONS, ROW_BYTES, capacity, process);
+    if (!*error && outputs_path)
+        *error = rows_open(&drive->outputs, outputs_path, ROWS_OF_OUTPUTS, output_bytes, capacity, process);
+    if (*error) {
+        free(drive);
+        return NULL;
+    }
+    prctl(PR_SET_TIMERSLACK, 1UL);
+    return drive;
+}
+
+/* Says what the loops are to do. The arrays that `settings` points to are copied. Returns 0 or an error number. */
+PUBLIC int drive_set(struct drive *drive, const struct settings *settings)
+{
+    if (settings->bytes != sizeof *settings)
+        return EINVAL;
+    if (settings->prefix_bytes + settings->digest_bytes > LARGEST_INPUT)
+        return EMSGSIZE;
+    u64 bytes = settings->session_count * sizeof(CK_SESSION_HANDLE);
+    CK_SESSION_HANDLE *sessions = malloc(bytes + sizeof(CK_SESSION_HANDLE));
+    if (!sessions)
+        return ENOMEM;
+    if (bytes)
+        memcpy(sessions, (const void *)(uintptr_t)settings->sessions, bytes);
+    free(drive->own);
+    drive->settings = *settings;
+    drive->own = sessions;
+    drive->pool = sessions;
+    drive->pool_free = settings->session_count;
+    return 0;
+}
+
+PUBLIC void drive_stop(struct drive *drive) { atomic_store(&drive->stop, 1); }
+
+static CK_SESSION_HANDLE pool_take(struct drive *drive)
+{
+    pthread_mutex_lock(&drive->pool_lock);
+    while (!drive->pool_free)
+        pthread_cond_wait(&drive->pool_freed, &drive->pool_lock);
+    CK_SESSION_HANDLE session = drive->pool[--drive->pool_free];
+    pthread_mutex_unlock(&drive->pool_lock);
+    return session;
+}
+
+static void pool_give(struct drive *drive, CK_SESSION_HANDLE session)
+{
+    pthread_mutex_lock(&drive->pool_lock);
+    drive->pool[drive->pool_free++] = session;
+    pthread_cond_signal(&drive->pool_freed);
+    pthread_mutex_unlock(&drive->pool_lock);
+}
+
+/* What one operation came to. */
+struct result {
+    CK_RV code;
+    u8 function; /* that failed */
+    CK_SESSION_HANDLE session;
+    CK_ULONG length;
+};
+
+#define TRY(name, ...)                                                                                                  \
+    ((result->code = functions->name(__VA_ARGS__)) == CKR_OK || (result->function = (u8)NUMBER_##name, 0))
+
+/* Signs, or draws random bytes, on an open session. `resume` finishes an operation that was begun before a fork. */
+static void use_session(struct drive *drive, const CK_BYTE *data, CK_BYTE *output, int resume, struct result *result)
+{
+    const struct settings *settings = &drive->settings;
+    CK_FUNCTION_LIST_PTR functions = (CK_FUNCTION_LIST_PTR)(uintptr_t)settings->functions;
+    if (settings->kind == KIND_random) {
+        if (TRY(C_GenerateRandom, result->session, output, settings->digest_bytes))
+            result->length = settings->digest_bytes;
+        return;
+    }
+    CK_MECHANISM mechanism = {settings->mechanism, (void *)(uintptr_t)settings->parameter, settings->parameter_bytes};
+    CK_ULONG length = LARGEST_OUTPUT;
+    if ((resume || TRY(C_SignInit, result->session, &mechanism, settings->key)) &&
+        TRY(C_Sign, result->session, (CK_BYTE_PTR)data, settings->prefix_bytes + settings->digest_bytes, output, &length))
+        result->length = length;
+}
+
+static void operate(struct drive *drive, u32 thread, const CK_BYTE *data, CK_BYTE *output, int resume,
+                    struct result *result)
+{
+    const struct settings *settings = &drive->settings;
+    CK_FUNCTION_LIST_PTR functions = (CK_FUNCTION_LIST_PTR)(uintptr_t)settings->functions;
+    if (settings->kind == KIND_null)
+        return;
+    if (settings->kind == KIND_session_churn || settings->session_use == SESSION_PER_OPERATION) {
+        if (!TRY(C_OpenSession, settings->slot, CKF_SERIAL_SESSION, NULL, NULL, &result->session))
+            return;
+        if (settings->kind != KIND_session_churn)
+            use_session(drive, data, output, resume, result);
+        CK_RV close = functions->C_CloseSession(result->session);
+        if (result->code == CKR_OK && close != CKR_OK) {
+            result->code = close;
+            result->function = NUMBER_C_CloseSession;
+        }
+        return;
+    }
+    if (settings->session_use == SESSION_POOL) {
+        result->session = pool_take(drive);
+        use_session(drive, data, output, resume, result);
+        pool_give(drive, result->session);
+        return;
+    }
+    result->session = drive->own[thread % settings->session_count];
+    use_session(drive, data, output, resume, result);
+}
+
+static u32 this_thread(void)
+{
+    static __thread u32 id;
+    static __thread u32 owner; /* thread-local storage is copied by fork, so the id needs its process */
+    u32 pid = (u32)getpid();
+    if (owner != pid) {
+        id = (u32)syscall(SYS_gettid);
+        owner = pid;
+    }
+    return id;
+}
+
+struct mark {
+    u32 tid, thread, sequence;
+    u8 kind, phase;
+    i64 intended_ns;
+};
+
+static struct operation_row *begin(struct drive *drive, const struct mark *mark, u64 *index)
+{
+    struct operation_row *row = rows_claim(&drive->rows, index);
+    if (!row)
+        return NULL;
+    row->input = input_of(drive, mark->thread, mark->sequence, mark->phase);
+    row->sequence = mark->sequence;
+    row->tid = mark->tid;
+    row->thread = (u16)mark->thread;
+    row->kind = mark->kind;
+    row->phase = mark->phase;
+    row->started_ns = now_ns();
+    row->intended_ns = mark->intended_ns ? mark->intended_ns : row->started_ns;
+    __atomic_store_n(&row->state, ROW_BEGUN, __ATOMIC_RELEASE);
+    return row;
+}
+
+static void end(struct operation_row *row, CK_RV code, u8 function, u8 layer)
+{
+    row->ended_ns = now_ns();
+    row->code = (u32)code;
+    row->function = function;
+    row->layer = layer;
+    __atomic_store_n(&row->state, ROW_ENDED, __ATOMIC_RELEASE);
+}
+
+static void keep(struct drive *drive, u64 index, struct operation_row *row, const void *output, u64 length)
+{
+    if (!drive->outputs.header || !length || length > drive->outputs.header->row_bytes)
+        return;
+    void *place = rows_at(&drive->outputs, index, drive->outputs.header->row_bytes);
+    if (!place)
+        return;
+    memcpy(place, output, length);
+    row->length = (u16)length;
+}
+
+/* One operation and its row. Returns its CKR code. */
+static CK_RV once(struct drive *drive, const struct load *load, const struct mark *mark, int resume)
+{
+    CK_BYTE data[LARGEST_INPUT + sizeof(u64)], output[LARGEST_OUTPUT];
+    const struct settings *settings = &drive->settings;
+    struct result result = {0};
+    u64 index;
+    struct operation_row *row = begin(drive, mark, &index);
+    if (!row)
+        return CKR_OK; /* counted as lost, which makes the trial invalid */
+    if (load->refusal) {
+        end(row, load->refusal, (u8)load->refused_by, LAYER_pkcs11);
+        return load->refusal;
+    }
+    if (settings->kind == KIND_sign) {
+        if (settings->prefix_bytes)
+            memcpy(data, (const void *)(uintptr_t)settings->prefix, settings->prefix_bytes);
+        expand(row->input, data + settings->prefix_bytes, settings->digest_bytes);
+        row->started_ns = now_ns(); /* making up the data is ours, not the token's */
+        if (!mark->intended_ns)
+            row->intended_ns = row->started_ns;
+    }
+    operate(drive, mark->thread, data, output, resume, &result);
+    end(row, result.code, result.function, LAYER_pkcs11);
+    row->session = result.session;
+    if (result.code == CKR_OK)
+        keep(drive, index, row, output, result.length);
+    return result.code;
+}
+
+/* Sleeps until shortly before the instant, then spins: a sleeping thread is woken tens of microseconds late. */
+static void wait_until(i64 when_ns)
+{
+    i64 sleep_until = when_ns - SPIN_NS;
+    if (now_ns() < sleep_until) {
+        struct timespec t = {sleep_until / 1000000000, sleep_until % 1000000000};
+        while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &t, NULL) == EINTR) {
+        }
+    }
+    while (now_ns() < when_ns) {
+    }
+}
+
+/* The loop of one thread: open where `load` has arrivals, closed otherwise. Returns the operations begun, -1 on misuse. */
+PUBLIC i64 drive_run(struct drive *drive, const struct load *load)
+{
+    if (load->bytes != sizeof *load)
+        return -1;
+    const i64 *arrivals = (const i64 *)(uintptr_t)load->arrivals;
+    i64 measured_ns = load->release_ns + load->warmup_ns;
+    struct mark mark = {.tid = this_thread(), .thread = load->thread, .kind = (u8)drive->settings.kind};
+    wait_until(load->release_ns);
+    if (arrivals) {
+        for (u64 i = 0; i < load->arrival_count; i++) {
+            mark.intended_ns = load->release_ns + arrivals[i];
+            wait_until(mark.intended_ns);
+            if (now_ns() >= load->give_up_ns)
+                return (i64)i;
+            mark.sequence = (u32)i;
+            mark.phase = mark.intended_ns < measured_ns ? PHASE_warmup : PHASE_measured;
+            once(drive, load, &mark, 0);
+        }
+        return (i64)load->arrival_count;
+    }
+    i64 end_ns = measured_ns + load->duration_ns, now;
+    while ((now = now_ns()) < end_ns && !atomic_load_explicit(&drive->stop, memory_order_relaxed)) {
+        mark.phase = load->phase == PHASE_background ? PHASE_background
+                                                     : (u8)(now < measured_ns ? PHASE_warmup : PHASE_measured);
+        CK_RV code = once(drive, load, &mark, 0);
+        mark.sequence++;
+        if (load->refusal)
+            break; /* a worker without a context has nothing to repeat */
+        if (code != CKR_OK) /* a failed call costs next to nothing: do not count how fast a loop can fail */
+            wait_until(now_ns() + PAUSE_AFTER_FAILURE_NS);
+    }
+    return mark.sequence;
+}
+
+/* One operation outside the load (the first one, the parent's check). Returns its CKR code. */
+PUBLIC u32 drive_once(struct drive *drive, u32 thread, u32 phase, u32 sequence, int resume)
+{
+    struct load load = {0};
+    struct mark mark = {this_thread(), thread, sequence, (u8)drive->settings.kind, (u8)phase, 0};
+    return (u32)once(drive, &load, &mark, resume);
+}
+
+/* Rows of steps that Python makes itself: set-up, and the operations of the python-pkcs11 driver. Returns the row's
+ * index, or -1 where there is no room. */
+PUBLIC i64 drive_begin(struct drive *drive, u32 kind, u32 phase, u32 thread, u32 sequence, i64 intended_ns)
+{
+    struct mark mark = {this_thread(), thread, sequence, (u8)kind, (u8)phase, intended_ns};
+    u64 index;
+    return begin(drive, &mark, &index) ? (i64)index : -1;
+}
+
+PUBLIC void drive_end(struct drive *drive, i64 index, u32 code, u32 function, u32 layer, u64 session,
+                      const void *output, u64 length)
+{
+    if (index < 0)
+        return;
+    struct operation_row *row = rows_at(&drive->rows, (u64)index, ROW_BYTES);
+    end(row, code, (u8)function, (u8)layer);
+    row->session = session;
+    keep(drive, (u64)index, row, output, length);
+}
+
+/* The data that the row's operation signs, without the prefix: for a driver that signs in Python. */
+PUBLIC void drive_data(struct drive *drive, i64 index, void *out, u64 length)
+{
+    const struct operation_row *row = index < 0 ? NULL : rows_at(&drive->rows, (u64)index, ROW_BYTES);
+    expand(row ? row->input : 0, out, length);
+}
+
+PUBLIC void drive_wait_until(i64 when_ns) { wait_until(when_ns); }
+
+PUBLIC void drive_close(struct drive *drive)
+{
+    if (drive->outputs.header)
+        rows_close(&drive->outputs);
+    rows_close(&drive->rows);
+    free(drive->own);
+    free(drive);
+}
