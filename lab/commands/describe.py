@@ -49,10 +49,10 @@ def _arms(scenario: Scenario) -> Table:
 
 def _row(arm: Arm) -> tuple[str, ...]:
     context = arm.context
-    policy = "-" if context is None else context.policy
+    policy: str = "-" if context is None else context.policy
     if context is not None and context.inherit == "context":
         policy += " (own sessions)"
-    session = "-" if context is None else context.session
+    session: str = "-" if context is None else context.session
     if context is not None and context.pool_size is not None:
         session += f" of {context.pool_size}"
     return (
@@ -78,7 +78,7 @@ def _topology(arm: Arm) -> str:
 
 def _work(arm: Arm) -> str:
     workload = arm.workload
-    words = [workload.kind, workload.key, workload.mechanism]
+    words: list[str | None] = [workload.kind, workload.key, workload.mechanism]
     if workload.driver == "python-pkcs11":
         words.append("by python-pkcs11")
     return " ".join(word for word in words if word)

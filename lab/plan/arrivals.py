@@ -39,7 +39,8 @@ def arrivals(arm: Arm, seed: int, block: int) -> tuple[NDArray[np.int64], ...]:
 
 def _paced(rate_hz: float, length_s: float) -> NDArray[np.int64]:
     count = math.ceil(rate_hz * length_s - 1e-6)  # all k with k / rate < length; 0.1 + 0.2 must not make one more
-    return np.rint(np.arange(count) * (NS_PER_S / rate_hz)).astype(np.int64)
+    due: NDArray[np.int64] = np.rint(np.arange(count) * (NS_PER_S / rate_hz)).astype(np.int64)
+    return due
 
 
 def _poisson(generator: np.random.Generator, rate_hz: float, length_s: float) -> NDArray[np.int64]:
