@@ -1,1 +1,1 @@
-"""Where keys live."""
+"""Where keys live: provisioning a token, restoring it for each trial, and the environment that its module needs."""

@@ -1,0 +1,131 @@
+"""Any PKCS#11 library by its path: a real HSM, or a software token that somebody else set up.
+
+The lab looks, and signs with a key that is there. It creates and deletes nothing unless the scenario says
+provision = true, and then only keys that were missing, which it deletes at the end.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from lab.errors import LabFault, ScenarioError
+from lab.tokens.model import Prepared, Secret, TokenAccess, TokenSettings
+from lab.tokens.request import Request, Task
+from lab.tokens.throwaway import ask, prepared
+
+
+class Module:
+    """A token that outlives the run. Every trial uses the same one: there is nothing to restore."""
+
+    kind: Final = "module"
+
+    def __init__(self, settings: TokenSettings) -> None:
+        self._settings = settings
+        self._generated: tuple[str, ...] = ()
+
+    def check(self, keys: frozenset[str], mechanisms: frozenset[tuple[str, str]]) -> None:
+        """See Token. Logs in once, so a wrong PIN costs one of the tries that the token allows."""
+        wanted = frozenset() if self._settings.provision else keys
+        ask(
+            self._request("inspect", wanted, tuple(sorted(mechanisms))),
+            self._environment(),
+            without=self._settings.pin_env,
+        )
+
+    def prepare(self, keys: frozenset[str], folder: Path) -> Prepared:
+        """Looks at the token, and with provision = true makes the keys that are missing. `folder` stays empty."""
+        folder.mkdir(mode=0o700)
+        task: Task = "generate" if self._settings.provision else "inspect"
+        answer = ask(self._request(task, keys), self._environment(), without=self._settings.pin_env)
+        self._generated += tuple(answer["generated"])
+        return prepared(answer)
+
+    def restore(self, folder: Path, key: str | None = None) -> TokenAccess:
+        """How to use the token. `folder` is made and stays empty."""
+        folder.mkdir(mode=0o700)
+        return TokenAccess(
+            self._path(),
+            self._token_label(),
+            read_pin(self._settings),
+            self._key_label(key) if key else "",
+            self._environment(),
+            self._settings.init_string,
+        )
+
+    def retire(self) -> None:
+        """Deletes the keys that prepare() generated. Raises LabFault, with their ids, where the token refuses."""
+        if not self._generated:
+            return
+        ids, self._generated = self._generated, ()
+        try:
+            ask(self._request("destroy", frozenset(), ids=ids), self._environment(), without=self._settings.pin_env)
+        except (ScenarioError, LabFault) as error:
+            raise LabFault(
+                f"keys that the lab generated are still on the token, with CKA_ID {', '.join(ids)}: {error}"
+            ) from error
+
+    def _request(
+        self,
+        task: Task,
+        keys: frozenset[str],
+        mechanisms: tuple[tuple[str, str], ...] = (),
+        ids: tuple[str, ...] = (),
+    ) -> Request:
+        return Request(
+            task,
+            str(self._path()),
+            self._token_label(),
+            pin=read_pin(self._settings).reveal(),
+            pin_key="token.pin_env" if self._settings.pin_env else "token.pin_file",
+            init_string=self._settings.init_string,
+            keys={kind: self._key_label(kind) for kind in sorted(keys)},
+            mechanisms=mechanisms,
+            ids=ids,
+        )
+
+    def _path(self) -> Path:
+        path = self._settings.path
+        if path is None:
+            raise ScenarioError('token.path: needed for kind = "module": the PKCS#11 library to load')
+        if not Path(path).is_file():
+            raise ScenarioError(f"token.path: {path} is {'a folder' if Path(path).is_dir() else 'no file'}")
+        return Path(path).absolute()
+
+    def _token_label(self) -> str:
+        if self._settings.token_label is None:
+            raise ScenarioError('token.token_label: needed for kind = "module": the label of the token to use')
+        return self._settings.token_label
+
+    def _key_label(self, kind: str) -> str:
+        return self._settings.key_label or kind
+
+    def _environment(self) -> Mapping[str, str]:
+        return dict(self._settings.environment or {})
+
+
+def read_pin(settings: TokenSettings) -> Secret:
+    """The PIN from the environment variable or the file that is named. Raises ScenarioError where it has none."""
+    if settings.pin_env:
+        value = os.environ.get(settings.pin_env, "")
+        if not value:
+            raise ScenarioError(f"token.pin_env: the environment variable {settings.pin_env} is not set, or is empty")
+        return Secret(value)
+    if settings.pin_file is None:
+        raise ScenarioError("token.pin_env: needed, or token.pin_file: where the user PIN is")
+    try:
+        with open(settings.pin_file, encoding="utf-8") as file:
+            others_may_read = bool(os.fstat(file.fileno()).st_mode & 0o044)
+            value = file.read(4096).removesuffix("\n").removesuffix("\r")
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+        raise ScenarioError(f"token.pin_file: cannot read {settings.pin_file}: {why}") from None
+    if not value or "\n" in value:
+        what = "is empty" if not value else "has more than one line"
+        raise ScenarioError(f"token.pin_file: {settings.pin_file} {what}; it must hold the user PIN and nothing else")
+    if others_may_read:
+        print(f"warning: token.pin_file: other users may read {settings.pin_file}", file=sys.stderr)
+    return Secret(value)

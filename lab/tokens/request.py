@@ -1,0 +1,55 @@
+"""What the coordinator asks of the throw-away process that maps a module: one JSON text each way, over pipes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Final, Literal
+
+MARK: Final = "\x1e"
+"""The process writes MARK, a function's name and a newline on stderr before it calls: so a crash has a place."""
+
+Task = Literal["offer", "provision", "inspect", "generate", "destroy"]
+
+
+@dataclass(frozen=True)
+class Request:
+    """One task for the throw-away process. It holds PINs, so its repr shows none of them.
+
+    offer      do the mechanisms work in the first slot? needs no token, no PIN
+    provision  initialise the module's free slot as token_label, with both PINs and the keys
+    inspect    look, log in once, read the keys; changes nothing
+    generate   like inspect, and make the keys that are missing
+    destroy    delete the objects with these ids
+    """
+
+    task: Task
+    module: str
+    token_label: str = ""
+    pin: str = field(default="", repr=False)
+    pin_key: str = "token.pin_env"  # the scenario key that a refused PIN is blamed on
+    so_pin: str = field(default="", repr=False)
+    init_string: str | None = None
+    keys: Mapping[str, str] = field(default_factory=dict)  # key kind -> CKA_LABEL
+    mechanisms: tuple[tuple[str, str], ...] = ()  # (key kind or "", mechanism) that must work
+    ids: tuple[str, ...] = ()  # CKA_ID in hex
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self))
+
+    @staticmethod
+    def from_json(text: str) -> Request:
+        data = json.loads(text)
+        data["mechanisms"] = tuple((key, mechanism) for key, mechanism in data["mechanisms"])
+        data["ids"] = tuple(data["ids"])
+        return Request(**{f.name: data[f.name] for f in fields(Request)})
+
+
+class Refused(Exception):
+    """The token cannot do what the scenario asks: `key` of the scenario is at fault, and `message` says why."""
+
+    def __init__(self, key: str, message: str) -> None:
+        super().__init__(f"{key}: {message}")
+        self.key = key
+        self.message = message

@@ -1,0 +1,99 @@
+"""The coordinator's side of the throw-away process: start it, ask one thing, and turn what goes wrong into errors.
+
+A module is foreign code: it may crash, hang, print, or leave threads. So no module is ever mapped here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from typing import Any, Final
+
+from lab.errors import LabFault, ScenarioError
+from lab.native.cryptoki import LibraryInfo, TokenInfo
+from lab.tokens.model import KeyInfo, Prepared
+from lab.tokens.request import MARK, Request
+
+TIMEOUT_S: Final = 30.0
+
+
+def ask(
+    request: Request,
+    environment: Mapping[str, str],
+    *,
+    without: str | None = None,
+    timeout_s: float = TIMEOUT_S,
+) -> dict[str, Any]:
+    """The answer of a fresh process to one request.
+
+    `environment` comes on top of this process's own; the variable named `without` (the one with the PIN) is taken out.
+    Raises ScenarioError where the module or the token is not what the scenario says, which includes a crash and a hang.
+    """
+    merged = {**os.environ, **environment}
+    if without is not None:
+        merged.pop(without, None)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "lab.tokens.probe"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=merged,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+    )
+    try:
+        out, err = process.communicate(request.to_json(), timeout=timeout_s)
+    except subprocess.TimeoutExpired as expired:
+        said = expired.stderr or b""
+        where = _last_function(said.decode(errors="replace") if isinstance(said, bytes) else said)
+        raise ScenarioError(f"token.path: {request.module} did not answer within {timeout_s:g} s, in {where}") from None
+    finally:
+        _end(process)
+    if process.returncode < 0:
+        name = signal.Signals(-process.returncode).name
+        raise ScenarioError(f"token.path: {request.module} crashed with {name} in {_last_function(err)}")
+    try:
+        answer = json.loads(out)
+    except ValueError:
+        raise LabFault(
+            f"the process that maps {request.module} ended with status {process.returncode} and no answer, "
+            f"in {_last_function(err)}"
+        ) from None
+    if error := answer.get("error"):
+        raise ScenarioError(f"{error['key']}: {error['message']}")
+    return dict(answer)
+
+
+def _last_function(said: str) -> str:
+    """The last call that the process announced. What a module says besides is not passed on: it might hold a PIN."""
+    called = re.findall(f"{MARK}(C_\\w+)\n", said)
+    return called[-1] if called else "loading"
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """Ends the process, and what its module may have started in its session, and lets go of the pipes."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    for pipe in (process.stdin, process.stdout, process.stderr):
+        if pipe is not None:
+            pipe.close()
+
+
+def prepared(answer: Mapping[str, Any]) -> Prepared:
+    """The Prepared of an answer to provision, inspect or generate."""
+    return Prepared(
+        LibraryInfo(**answer["library"]),
+        TokenInfo(**answer["token"]),
+        {
+            kind: KeyInfo(kind, key["label"], key["public_pem"], tuple(key["mechanisms"]))
+            for kind, key in answer["keys"].items()
+        },
+    )
