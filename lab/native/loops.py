@@ -12,7 +12,7 @@ from typing import Final
 
 from lab.errors import LabFault
 from lab.native import library
-from lab.record.dtypes import KIND, LAYER, PHASE
+from lab.record.definition import KIND, LAYER, PHASE
 
 SESSION_NONE, SESSION_OWN, SESSION_POOL, SESSION_PER_OPERATION = range(4)
 LARGEST_OUTPUT: Final = 1024

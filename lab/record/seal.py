@@ -72,7 +72,6 @@ def _seal(folder: Path, trial: TrialRecord, check: Verification | None) -> Trial
     write_json(folder / "trial.json", record.to_json())
     for path in folder.glob("*.rows"):
         path.unlink()
-    (folder / "arrivals.i64").unlink(missing_ok=True)
     return record
 
 

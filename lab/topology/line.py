@@ -7,12 +7,12 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from lab import program
 from lab.errors import LabFault
 
 
@@ -23,7 +23,8 @@ class KeeperLine:
         self.socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._ended: dict[int, int] = {}
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "lab.topology.keeper", str(theirs.fileno())],
+            program.command("lab.topology.keeper", str(theirs.fileno())),
+            env=program.environment(),
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
             start_new_session=True,

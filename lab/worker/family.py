@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 import traceback
 from dataclasses import dataclass
 
+from lab import program
 from lab.record.order import TrialOrder
 from lab.worker.channel import Channel
 from lab.worker.context import Context
@@ -67,7 +67,7 @@ def fork(
 def spawn(order: TrialOrder, process: int) -> Child:
     """A worker with no fork relation to the token's context: a new program that is told the order through a pipe."""
     ours, theirs = Channel.pair()
-    command = [sys.executable, "-m", "lab.worker.spawned", str(process), str(theirs.fileno()), str(os.getpid())]
+    command = program.command("lab.worker.spawned", str(process), str(theirs.fileno()), str(os.getpid()))
     program = subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=[theirs.fileno()])
     theirs.close()
     assert program.stdin is not None
