@@ -38,7 +38,7 @@ class ArmInfo:
 
     @staticmethod
     def from_json(arm: Mapping[str, Any]) -> ArmInfo:
-        """From one resolved arm; tables that an arm does not have (a null workload has no context) may be absent or null.
+        """From one resolved arm; tables that it does not have (null workload: no context) may be absent or null.
 
         Raises KeyError or TypeError where the data are not a resolved arm's.
         """

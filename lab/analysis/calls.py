@@ -1,15 +1,17 @@
 """The PKCS#11 calls of one process in the order of their start, cut into epochs: what rules look at.
 
-An epoch starts when a C_Initialize of this very process has returned CKR_OK, and lasts until the next one has. Epoch 0 is
-what came before the first: for a forked child, the life on what it inherited. CKR_CRYPTOKI_ALREADY_INITIALIZED starts no
-epoch: it says that somebody else initialised.
+An epoch starts when a C_Initialize of this very process has returned CKR_OK, and lasts until the next one has. Epoch
+0 is what came before the first: for a forked child, the life on what it inherited. CKR_CRYPTOKI_ALREADY_INITIALIZED
+starts no epoch: it says that somebody else initialised.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Final
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,18 +23,25 @@ from lab.record.names import FUNCTION_NUMBER, ckr_name, function_name
 
 Rows = NDArray[np.intp]
 
-_OPEN: Final = FUNCTION_NUMBER["C_OpenSession"]
+
+@dataclass(frozen=True)
+class Origin:
+    """The time that evidence counts from, and what happened then."""
+
+    at_ns: int
+    name: str
+
+    def when(self, at_ns: int) -> str:
+        """A time as people read it."""
+        ms = (at_ns - self.at_ns) / 1e6
+        return f"{abs(ms):.3f} ms {'after' if ms >= 0 else 'before'} {self.name}"
 
 
 class ProcessCalls:
-    """Columns of lab.record.columns.CALLS for one process, ascending in started_ns.
+    """Columns of lab.record.columns.CALLS for one process, ascending in started_ns."""
 
-    index, pid: of the process. origin_ns: the time that evidence counts from, with `origin` as its name.
-    """
-
-    def __init__(self, index: int, calls: Table, origin_ns: int, origin: str) -> None:
+    def __init__(self, index: int, calls: Table, origin: Origin) -> None:
         self.index = index
-        self.origin_ns = origin_ns
         self.origin = origin
         started = calls["started_ns"]
         if bool((started[1:] >= started[:-1]).all()):
@@ -96,13 +105,15 @@ class ProcessCalls:
     def rows_of(self, function: str) -> Rows:
         """Rows of one function, ascending."""
         if function not in self._rows_of:
-            self._rows_of[function] = np.flatnonzero(self.function == FUNCTION_NUMBER[function])
+            found: Rows = np.flatnonzero(self.function == FUNCTION_NUMBER[function])
+            self._rows_of[function] = found
         return self._rows_of[function]
 
     def successes(self, function: str) -> Rows:
         """Rows of one function that returned CKR_OK."""
         rows = self.rows_of(function)
-        return rows[(self.ckr[rows] == 0) & (self.state[rows] == ENDED)]
+        well: Rows = rows[(self.ckr[rows] == 0) & (self.state[rows] == ENDED)]
+        return well
 
     @cached_property
     def one_thread(self) -> bool:
@@ -114,7 +125,7 @@ class ProcessCalls:
         """Rows of epoch 0, 1, ...: a call belongs to an epoch when it started no earlier than the epoch."""
         begins = np.sort(self.ended_ns[self.successes("C_Initialize")])
         edges = [0, *np.searchsorted(self.started_ns, begins).tolist(), len(self)]
-        return tuple(slice(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True))
+        return tuple(slice(a, b) for a, b in pairwise(edges))
 
     @cached_property
     def uninitialised(self) -> tuple[slice, ...]:
@@ -154,11 +165,6 @@ class ProcessCalls:
         under_way = np.flatnonzero(self.state != ENDED)
         return int(under_way[0]) if under_way.size else len(self) - 1
 
-    def when(self, at_ns: int) -> str:
-        """A time as people read it, in ms from the origin."""
-        ms = (at_ns - self.origin_ns) / 1e6
-        return f"{abs(ms):.3f} ms {'after' if ms >= 0 else 'before'} {self.origin}"
-
     def who(self, row: int) -> str:
         """The process and thread of a call."""
         return f"process {self.index} (pid {self.pid}), thread {int(self.tid[row])}"
@@ -172,4 +178,4 @@ class ProcessCalls:
 
     def describe(self, row: int) -> str:
         """One call as evidence: process, thread, function, CKR name, time."""
-        return f"{self.who(row)}: {self.answered(row)} {self.when(int(self.started_ns[row]))}"
+        return f"{self.who(row)}: {self.answered(row)} {self.origin.when(int(self.started_ns[row]))}"

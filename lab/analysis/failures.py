@@ -21,7 +21,7 @@ _LAYER_NAME: Final = {number: name for name, number in LAYER.items()}
 
 @dataclass(frozen=True)
 class Failure:
-    """One kind of failure in one trial. setup: how many of `count` were steps of the set-up. functions: counts by name."""
+    """One kind of failure in one trial. setup: how many of `count` were steps of the set-up; functions: by name."""
 
     layer: str
     code: str

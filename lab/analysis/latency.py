@@ -2,12 +2,13 @@
 
 response = ended - intended, service = ended - started, lag = started - intended.
 
-`lag` counts the wait behind the previous operation of the same thread too: that is the server's queue, and it belongs in
-the response. The generator's own lateness (`generator_lag`) is the lag of those operations that had nothing to wait for,
-that is, whose intended time was not before the end of their thread's previous operation. A busy server can make the first
-as large as it likes; only the second says that the lab offered its load late.
+`lag` counts the wait behind the previous operation of the same thread too: that is the server's queue, and it belongs
+in the response. The generator's own lateness (`generator_lag`) is the lag of those operations that had nothing to
+wait for, that is, whose intended time was not before the end of their thread's previous operation. A busy server can
+make the first as large as it likes; only the second says that the lab offered its load late.
 
-In a closed loop the intended time is the start, so response and lag would say nothing that service does not: they are empty.
+In a closed loop the intended time is the start, so response and lag would say nothing that service does not: they are
+empty.
 """
 
 from __future__ import annotations

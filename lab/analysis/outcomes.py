@@ -1,8 +1,8 @@
 """What became of each planned operation: planned = ok + fail + info + shed, counted so that it can come out wrong.
 
-`planned` comes from the coordinator's records of the processes, `ok`, `fail` and `info` from the rows, `shed` from the
-planned operations that have no row. A duplicate, a sequence number that was never planned, rows beyond the plan, and in a
-closed loop (where only begun operations count as planned) a missing row, are each a reason for invalidity.
+`planned` comes from the coordinator's records of the processes, `ok`, `fail` and `info` from the rows, `shed` from
+the planned operations that have no row. A duplicate, a sequence number that was never planned, rows beyond the plan,
+and in a closed loop (where only begun operations count as planned) a missing row, are each a reason for invalidity.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Quantiles of durations: exact, from counted values, and only above their floors.
 
-A quantile is an order statistic (numpy calls it "inverted_cdf"), so it is a duration that was measured. Its floor is the
-smallest number of operations for which an order statistic exists that is, with 95 % confidence, not below the quantile:
-1 - p^n >= 0.95 (David and Nagaraja, Order Statistics, 3rd edition, 7.1). That is 29 operations for p90, 299 for p99 and
-2,995 for p99.9. The median is given from one operation on: it claims nothing about a tail.
+A quantile is an order statistic (numpy calls it "inverted_cdf"), so it is a duration that was measured. Its floor is
+the smallest number of operations for which an order statistic exists that is, with 95 % confidence, not below the
+quantile: 1 - p^n >= 0.95 (David and Nagaraja, Order Statistics, 3rd edition, 7.1). That is 29 operations for p90, 299
+for p99 and 2,995 for p99.9. The median is given from one operation on: it claims nothing about a tail.
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
 """Rows of one process at a time, so that a trial of any size is examined in the memory of its largest process.
 
-Rows are grouped by process (lab.record.columns). A table that can cut rows out of itself more cheaply than by loading all
-of its columns has a method `cut`; a plain mapping of arrays is sliced.
+Rows are grouped by process (lab.record.columns). A table that can cut rows out of itself more cheaply than by loading
+all of its columns has a method `cut`; a plain mapping of arrays is sliced.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Protocol, cast, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -43,5 +43,5 @@ def by_process(table: Table) -> Iterator[tuple[int, Table]]:
 def rows(table: Table, start: int, stop: int) -> Table:
     """Rows start to stop - 1 of a table."""
     if isinstance(table, Cuttable):
-        return cast(Table, table.cut(start, stop))
+        return table.cut(start, stop)
     return {name: column[start:stop] for name, column in table.items()}

@@ -51,7 +51,7 @@ class SessionHistory:
 def history(
     opened_ns: Times, opened: Handles, closed_ns: Times, closed: Handles, all_closed_ns: Times
 ) -> SessionHistory:
-    """From successful calls of one process: each opening and closing with its time and handle, and each close-all's time."""
+    """From successful calls of one process: each opening and closing (time, handle), and each close-all (time)."""
     order = np.argsort(opened_ns, kind="stable")
     edges = np.sort(all_closed_ns)
     opens_until = np.searchsorted(opened_ns[order], edges)

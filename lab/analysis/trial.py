@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lab.analysis import cold, failures, latency, outcomes
-from lab.analysis.calls import ProcessCalls
+from lab.analysis.calls import Origin, ProcessCalls
 from lab.analysis.failures import Failure
 from lab.analysis.latency import Latency
 from lab.analysis.outcomes import Outcomes
@@ -76,7 +76,7 @@ class TrialFacts:
         return not self.invalid_because and not self.partial
 
     def figures(self) -> dict[str, float | None]:
-        """The figures that arms are compared by, one of each per trial, named as in summary.json ("response_ms.p50")."""
+        """The figures that arms are compared by, named as in summary.json ("response_ms.p50")."""
         found: dict[str, float | None] = {
             "throughput_hz": self.outcomes.measured_ok / self.duration_s if self.duration_s > 0 else None,
             "processes.pss_mib_p50": median(self.processes.pss_mib) if self.processes.pss_mib else None,
@@ -96,8 +96,8 @@ class TrialFacts:
 def examine(record: TrialRecord, operations: Table, calls: Table) -> TrialFacts:
     """Judges one trial.
 
-    operations, calls: tables with the columns of lab.record.columns, rows grouped by process. Raises ValueError where they
-    are not grouped; what devices and processes did wrong is in the facts, never an exception.
+    operations, calls: tables with the columns of lab.record.columns, rows grouped by process. Raises ValueError where
+    they are not grouped; what devices and processes did wrong is in the facts, never an exception.
     """
     view = _view(record, operations, calls)
     problems = list(record.invalid_because)
@@ -139,9 +139,9 @@ def examine(record: TrialRecord, operations: Table, calls: Table) -> TrialFacts:
 
 def _view(record: TrialRecord, operations: Table, calls: Table) -> TrialView:
     if record.released_ns is not None:
-        return TrialView(record, record.released_ns, "release")
+        return TrialView(record, Origin(record.released_ns, "release"))
     starts = [int(table["started_ns"].min()) for table in (operations, calls) if table["started_ns"].size]
-    return TrialView(record, min(starts, default=0), "the first call")
+    return TrialView(record, Origin(min(starts, default=0), "the first call"))
 
 
 def _operations(
@@ -198,7 +198,7 @@ def _calls(
     findings: dict[str, list[Finding]] = {}
     unseen: Finding | None = None
     for index, rows in by_process(calls):
-        process = ProcessCalls(index, rows, view.origin_ns, view.origin)
+        process = ProcessCalls(index, rows, view.origin)
         for function, lasted in process.durations():
             durations.setdefault(function, []).append(distribution(lasted))
         histories[index] = process.sessions

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from lab.analysis.calls import ProcessCalls
+from lab.analysis.calls import Origin, ProcessCalls
 from lab.analysis.rules import context, endings, handles, randomness, threads
 from lab.analysis.rules.finding import Finding, check_failed, together
 from lab.record.model import ProcessRecord, TrialRecord
@@ -21,8 +21,7 @@ class TrialView:
     """What rules over a whole trial see, gathered process by process."""
 
     record: TrialRecord
-    origin_ns: int
-    origin: str
+    origin: Origin
     last_calls: dict[int, endings.LastCall] = field(default_factory=dict)
     parent_checks: list[endings.ParentCheck] = field(default_factory=list)
     random_outputs: list[randomness.RandomOutputs] = field(default_factory=list)
@@ -42,7 +41,7 @@ PROCESS_RULES: Final[dict[str, ProcessRule]] = {
 
 TRIAL_RULES: Final[dict[str, TrialRule]] = {
     "unique-randomness": lambda view: together(randomness.unique_randomness(view.random_outputs)),
-    "parent-unharmed": lambda view: endings.parent_unharmed(view.record, view.parent_checks, view.origin_ns, view.origin),
+    "parent-unharmed": lambda view: endings.parent_unharmed(view.record, view.parent_checks, view.origin),
     "no-crash": lambda view: endings.no_crash(view.record, view.last_calls),
     "no-hang": lambda view: endings.no_hang(view.record, view.last_calls),
 }

@@ -1,6 +1,7 @@
 """initialize-per-process and login-per-process: a context that is the process's own.
 
-Source: PKCS #11 v2.40 base specification 2.6 ("Applications and processes"; 6.6.1 in v2.20), 5.4 (C_Initialize), 5.6 (C_Login).
+Source: PKCS #11 v2.40 base specification 2.6 ("Applications and processes"; 6.6.1 in v2.20), 5.4 (C_Initialize), 5.6
+(C_Login).
 """
 
 from __future__ import annotations
@@ -58,8 +59,8 @@ def initialize_per_process(calls: ProcessCalls) -> Finding:
 def login_per_process(calls: ProcessCalls) -> Finding:
     """No process is logged in that did not log in itself.
 
-    The sign is CKR_USER_ALREADY_LOGGED_IN to the first C_Login of an epoch, unless another C_Login of the process, which
-    succeeded, was under way at the same time: threads of one process share the login.
+    The sign is CKR_USER_ALREADY_LOGGED_IN to the first C_Login of an epoch, unless another C_Login of the process,
+    which succeeded, was under way at the same time: threads of one process share the login.
     """
     logins = calls.rows_of("C_Login")
     if not logins.size:

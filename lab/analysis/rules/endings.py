@@ -6,7 +6,7 @@ import signal
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from lab.analysis.calls import ProcessCalls
+from lab.analysis.calls import Origin, ProcessCalls
 from lab.analysis.rules.finding import CONFORMS, NOT_EXERCISED, Finding, violation
 from lab.record import columns
 from lab.record.model import ProcessRecord, TrialRecord
@@ -41,7 +41,7 @@ def signal_name(number: int) -> str:
 
 
 def sessions_closed(calls: ProcessCalls, record: ProcessRecord | None) -> Finding:
-    """As many sessions closed as opened; C_Finalize closes. A process that crashed leaks too, and the evidence says so."""
+    """As many sessions closed as opened; C_Finalize closes. A process that crashed leaks too, and a note says so."""
     sessions = calls.sessions
     if not sessions.opened:
         return NOT_EXERCISED
@@ -58,7 +58,7 @@ def sessions_closed(calls: ProcessCalls, record: ProcessRecord | None) -> Findin
     return violation(sessions.leaked, int(calls.started_ns[row]), evidence, note)
 
 
-def parent_unharmed(record: TrialRecord, checks: Iterable[ParentCheck], origin_ns: int, origin: str) -> Finding:
+def parent_unharmed(record: TrialRecord, checks: Iterable[ParentCheck], origin: Origin) -> Finding:
     """The parent's operation after its children had ended must end well; none of them means not exercised."""
     done = list(checks)
     broken = [check for check in done if check.outcome != columns.OK]
@@ -67,10 +67,9 @@ def parent_unharmed(record: TrialRecord, checks: Iterable[ParentCheck], origin_n
     first = broken[0]
     pid = next((process.pid for process in record.processes if process.index == 0), 0)
     answer = "never ended" if first.outcome == columns.INFO else f"failed with {ckr_name(first.code)}"
-    ms = (first.at_ns - origin_ns) / 1e6
     evidence = (
         f"process 0 (pid {pid}), thread {first.tid}: after all children had ended, the parent's own operation {answer}"
-        f" in {function_name(first.function)}, {ms:.3f} ms after {origin}"
+        f" in {function_name(first.function)}, {origin.when(first.at_ns)}"
     )
     return violation(len(broken), first.at_ns, evidence)
 

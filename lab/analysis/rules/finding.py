@@ -11,9 +11,9 @@ from typing import Any
 class Finding:
     """One rule against one process, or against a whole trial.
 
-    exercised: whether there was anything that could have broken the rule. count: violations. at_ns, evidence: the first
-    one's. note: what a reader should know even of a rule that holds. processes: how many broke it. failed: the exception
-    that stopped the check.
+    exercised: whether there was anything that could have broken the rule. count: violations. at_ns, evidence: the
+    first one's. note: what a reader should know even of a rule that holds. processes: how many broke it. failed: the
+    exception that stopped the check.
     """
 
     exercised: bool

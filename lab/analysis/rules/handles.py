@@ -9,12 +9,12 @@ object handles are therefore not judged; session handles always are.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lab.analysis.calls import ProcessCalls
+from lab.analysis.calls import ProcessCalls, Rows
 from lab.analysis.rules.finding import CONFORMS, NOT_EXERCISED, Finding, violation
 from lab.record.names import FUNCTION_NUMBER
 
@@ -27,7 +27,8 @@ _TAKES_OBJECT: Final = np.isin(
         FUNCTION_NUMBER[name]
         for name in (
             "C_SignInit", "C_SignRecoverInit", "C_VerifyInit", "C_VerifyRecoverInit", "C_EncryptInit", "C_DecryptInit",
-            "C_DigestKey", "C_DestroyObject", "C_GetObjectSize", "C_GetAttributeValue", "C_SetAttributeValue", "C_WrapKey",
+            "C_DigestKey", "C_DestroyObject", "C_GetObjectSize", "C_GetAttributeValue", "C_SetAttributeValue",
+            "C_WrapKey",
         )
     ],
 )  # fmt: skip
@@ -77,7 +78,7 @@ class _Obtained:
         self._since_ns = since_ns[first]
 
     @staticmethod
-    def of(calls: ProcessCalls, given: tuple[NDArray[Any], NDArray[np.uint64]]) -> _Obtained:
+    def of(calls: ProcessCalls, given: tuple[Rows, NDArray[np.uint64]]) -> _Obtained:
         rows, handles = given
         since_ns = calls.ended_ns[rows]
         order = np.argsort(since_ns, kind="stable")
@@ -88,18 +89,20 @@ class _Obtained:
         if not self._handles.size:
             return np.ones(handles.size, dtype=bool)
         if self._handles.size == 1:
-            return (handles != self._handles[0]) | (at_ns < self._since_ns[0])
+            one: NDArray[np.bool_] = (handles != self._handles[0]) | (at_ns < self._since_ns[0])
+            return one
         place = np.searchsorted(self._handles, handles)
         place[place == self._handles.size] = 0
-        return (self._handles[place] != handles) | (at_ns < self._since_ns[place])
+        wrong: NDArray[np.bool_] = (self._handles[place] != handles) | (at_ns < self._since_ns[place])
+        return wrong
 
 
-def _sessions(calls: ProcessCalls, epoch: slice) -> tuple[NDArray[Any], NDArray[np.uint64]]:
+def _sessions(calls: ProcessCalls, epoch: slice) -> tuple[Rows, NDArray[np.uint64]]:
     rows = _within(calls.successes("C_OpenSession"), epoch)
     return rows, calls.session[rows]
 
 
-def _objects(calls: ProcessCalls, epoch: slice) -> tuple[tuple[NDArray[Any], NDArray[np.uint64]], bool]:
+def _objects(calls: ProcessCalls, epoch: slice) -> tuple[tuple[Rows, NDArray[np.uint64]], bool]:
     found = _within(calls.successes("C_FindObjects"), epoch)
     if bool((calls.argument[found] > 1).any()):
         return (found[:0], calls.object[found[:0]]), False
@@ -115,5 +118,6 @@ def _objects(calls: ProcessCalls, epoch: slice) -> tuple[tuple[NDArray[Any], NDA
     return (np.concatenate(rows), np.concatenate(handles)), True
 
 
-def _within(rows: NDArray[Any], epoch: slice) -> NDArray[Any]:
-    return rows[(rows >= epoch.start) & (rows < epoch.stop)]
+def _within(rows: Rows, epoch: slice) -> Rows:
+    inside: Rows = rows[(rows >= epoch.start) & (rows < epoch.stop)]
+    return inside

@@ -1,8 +1,9 @@
 """unique-randomness: no ECDSA nonce and no random output occurs twice in a trial.
 
-The tap's keyed tag stands for the first half of a signature, r, which the nonce determines, and for a random output. Two
-signatures of different data with one nonce give the private key away; the same data signed twice with one nonce does not
-(RFC 6979 signs so by design). The tag's key is drawn for each trial, so tags are compared within a trial only.
+The tap's keyed tag stands for the first half of a signature, r, which the nonce determines, and for a random output.
+Two signatures of different data with one nonce give the private key away; the same data signed twice with one nonce
+does not (RFC 6979 signs so by design). The tag's key is drawn for each trial, so tags are compared within a trial
+only.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 
 from lab.analysis.calls import ProcessCalls
 from lab.analysis.rules.finding import CONFORMS, NOT_EXERCISED, Finding, violation
+from lab.record.names import function_name
 
 # CKM_ECDSA, _SHA1, _SHA224, _SHA256, _SHA384, _SHA512, _SHA3_224 ... _SHA3_512 (PKCS #11 mechanisms v3.0, 2.3)
 _ECDSA: Final = np.arange(0x1041, 0x104B, dtype=np.uint64)
@@ -24,11 +26,10 @@ _SHORTEST_RANDOM: Final = 16  # bytes; shorter outputs coincide by chance
 
 @dataclass(frozen=True)
 class Outputs:
-    """Tagged outputs of one process, ascending in time: tags, tags of what was signed (0 for random), row numbers."""
+    """Tagged outputs of one process in time: tags, tags of what was signed (0 for random), evidence by place."""
 
     tag: NDArray[np.uint64]
     data: NDArray[np.uint64]
-    row: NDArray[np.uint32]
     describe: Callable[[int], str]
     at_ns: Callable[[int], int]
 
@@ -63,17 +64,18 @@ def unique_randomness(processes: Sequence[RandomOutputs]) -> list[Finding]:
 
 
 def _outputs(calls: ProcessCalls, rows: NDArray[Any], data: NDArray[np.uint64]) -> Outputs:
-    tid, started, function = calls.tid[rows], calls.started_ns[rows], calls.function[rows[0]] if rows.size else 0
+    # The closures keep these columns only: `calls` would keep the whole process in memory.
+    tid, started, origin = calls.tid[rows], calls.started_ns[rows], calls.origin
     who = f"process {calls.index} (pid {calls.pid})"
-    when, name = calls.when, calls.answered(int(rows[0])).split(",")[0] if function else ""
+    name = function_name(int(calls.function[rows[0]])) if rows.size else ""
 
     def describe(place: int) -> str:
-        return f"{who}, thread {int(tid[place])}: {name} {when(int(started[place]))}"
+        return f"{who}, thread {int(tid[place])}: {name} {origin.when(int(started[place]))}"
 
     def at_ns(place: int) -> int:
         return int(started[place])
 
-    return Outputs(calls.tag[rows], data, np.arange(rows.size, dtype=np.uint32), describe, at_ns)
+    return Outputs(calls.tag[rows], data, describe, at_ns)
 
 
 def _by_ecdsa(calls: ProcessCalls, signed: NDArray[Any]) -> NDArray[Any]:
@@ -122,7 +124,7 @@ def _repeated(parts: list[Outputs], what: str, differ: bool) -> Finding:
     owner = np.searchsorted(np.cumsum(sizes), candidates, side="right")
     offsets = np.cumsum([0, *sizes])
     first = candidates[0]
-    partner = _partner(tags, candidates, int(first), parts, offsets, differ)
+    partner = _partner(tags, candidates, int(first), parts, differ)
     describe = [
         parts[int(part)].describe(int(row - offsets[part]))
         for row, part in ((first, owner[0]), (partner, np.searchsorted(np.cumsum(sizes), partner, side="right")))
@@ -133,9 +135,7 @@ def _repeated(parts: list[Outputs], what: str, differ: bool) -> Finding:
     return violation(int(candidates.size), at_ns, evidence, processes=int(affected))
 
 
-def _partner(
-    tags: NDArray[np.uint64], candidates: NDArray[Any], first: int, parts: list[Outputs], offsets: NDArray[Any], differ: bool
-) -> int:
+def _partner(tags: NDArray[np.uint64], candidates: NDArray[Any], first: int, parts: list[Outputs], differ: bool) -> int:
     """Another output with the tag of `first`, of other data where these must differ."""
     same = candidates[(tags[candidates] == tags[first]) & (candidates != first)]
     if differ:

@@ -1,7 +1,7 @@
 """one-thread-per-session and locking-declared: what threads of one process may do at once.
 
-Source: PKCS #11 v2.40 base specification 2.6.7 (a session is used by one thread at a time) and 5.4 (C_Initialize: without
-CKF_OS_LOCKING_OK or mutex functions the application promises not to use the library from several threads).
+Source: PKCS #11 v2.40 base specification 2.6.7 (a session is used by one thread at a time) and 5.4 (C_Initialize:
+without CKF_OS_LOCKING_OK or mutex functions the application promises not to use the library from several threads).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from lab.record.names import FUNCTION_NUMBER, function_name
 _CHANGED_BY_TAP: Final = 128
 _UNDECLARED: Final = (LOCKING["null_argument"], LOCKING["no_flags"])
 
-# A handle that C_OpenSession returns was not in use by it; the legacy pair exists to be called beside a running function.
+# A handle that C_OpenSession returns was not in use by it; the legacy pair exists to be called beside another.
 _NOT_A_USE: Final = np.isin(
     np.arange(256), [FUNCTION_NUMBER[name] for name in ("C_OpenSession", "C_GetFunctionStatus", "C_CancelFunction")]
 )
@@ -28,9 +28,9 @@ _NOT_A_USE: Final = np.isin(
 def one_thread_per_session(calls: ProcessCalls) -> Finding:
     """Calls that began while another thread's call of the same session was under way.
 
-    Rows of a shared session are ordered by start. A call overlaps an earlier one exactly when it starts before the latest
-    end so far; that earlier call is another thread's, because a thread is in one call at a time. C_CloseSession counts as
-    over when it starts, since a module may give the number away again before it returns.
+    Rows of a shared session are ordered by start. A call overlaps an earlier one exactly when it starts before the
+    latest end so far; that earlier call is another thread's, because a thread is in one call at a time.
+    C_CloseSession counts as over when it starts, since a module may give the number away again before it returns.
     """
     if calls.one_thread:
         return NOT_EXERCISED
@@ -107,7 +107,7 @@ def _numbered(session: NDArray[np.uint64]) -> tuple[NDArray[Any], int]:
 
 
 def _overlaps(calls: ProcessCalls, uses: NDArray[Any], code: NDArray[Any]) -> NDArray[np.intp]:
-    """Places in `uses` (grouped by code, ascending in start within it) of calls that start before an earlier one's end."""
+    """Places in `uses` (grouped by code, in it ascending in start) of calls that start before an earlier one's end."""
     base = int(calls.started_ns[0])
     started = calls.started_ns[uses] - base
     ended = calls.ended_ns[uses] - base
