@@ -22,11 +22,13 @@ enum { SESSION_NONE, SESSION_OWN, SESSION_POOL, SESSION_PER_OPERATION };
 
 /* Numbers of the functions called here: their places in functions.def. */
 #define FUNCTION(name, ...) NUMBER_##name,
+#define FUNCTION3(name, ...) NUMBER_##name,
 enum function_number {
     NUMBER_NONE,
 #include "functions.def"
 };
 #undef FUNCTION
+#undef FUNCTION3
 
 /* Filled in by Python, field for field (lab/native/loops.py); `bytes` tells whether both mean the same structure. */
 struct settings {
