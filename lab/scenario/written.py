@@ -64,7 +64,7 @@ class Written(Tables):
     arm: list[WrittenArm] | None = Field(
         None,
         min_length=1,
-        description="The arms to compare, the first with each other; each overrides keys of the tables.",
+        description="The arms to compare, each with the first; each overrides keys of the tables.",
     )
     matrix: dict[str, Annotated[list[Any], Field(min_length=1)]] | None = Field(
         None, min_length=1, description="Keys with lists of values: every combination becomes an arm (200 at most)."
