@@ -1,4 +1,4 @@
-"""script/run on made-up machines: a PATH on which each tool is there or not, and where apt-get and pip only take notes."""
+"""script/run on made-up machines: each has a PATH of its own, and its apt-get and pip only take notes."""
 
 from __future__ import annotations
 
