@@ -352,7 +352,7 @@ PUBLIC i64 drive_run(struct drive *drive, const struct load *load)
         if (load->refusal)
             break; /* a worker without a context has nothing to repeat */
         if (code != CKR_OK) /* a failed call costs next to nothing: do not count how fast a loop can fail */
-            wait_until(now_ns() + PAUSE_AFTER_FAILURE_NS);
+            nanosleep(&(struct timespec){0, PAUSE_AFTER_FAILURE_NS}, NULL);
     }
     return mark.sequence;
 }

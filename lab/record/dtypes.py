@@ -1,15 +1,16 @@
-"""The numpy dtypes of rows, read from the same definition that C compiles (lab/native/rows.def)."""
+"""The numpy dtypes of rows, made from the same definition that C compiles (lab/native/rows.def)."""
 
 from __future__ import annotations
 
-import re
-from importlib import resources
 from typing import Final
 
 import numpy as np
 
+from lab.record.definition import BEGUN, EMPTY, ENDED, KIND, LAYER, LOCKING, PHASE, fields
+
+__all__ = ["BEGUN", "CALL", "EMPTY", "ENDED", "HEADER", "KIND", "LAYER", "LOCKING", "OPERATION", "PHASE"]
+
 _NUMPY: Final = {"i64": "<i8", "u64": "<u8", "u32": "<u4", "u16": "<u2", "u8": "u1"}
-_TEXT: Final = (resources.files("lab.native") / "rows.def").read_text()
 
 HEADER_BYTES: Final = 4096
 MAGIC: Final = b"LABROWS1"
@@ -27,21 +28,5 @@ HEADER: Final = np.dtype(
         ("lost", "<u8"),
     ]
 )
-
-
-def _row(name: str) -> np.dtype[np.void]:
-    fields = re.findall(rf"^FIELD\({name}, (\w+), (\w+),", _TEXT, re.MULTILINE)
-    return np.dtype([(field, _NUMPY[kind]) for kind, field in fields])
-
-
-def _values(field: str) -> dict[str, int]:
-    return {name: int(number) for number, name in re.findall(rf"^VALUE\({field}, (\d+), (\w+)\)", _TEXT, re.MULTILINE)}
-
-
-OPERATION: Final = _row("operation")
-CALL: Final = _row("call")
-KIND: Final = _values("KIND")
-PHASE: Final = _values("PHASE")
-LAYER: Final = _values("LAYER")
-LOCKING: Final = _values("LOCKING")
-EMPTY, BEGUN, ENDED = 0, 1, 2
+OPERATION: Final = np.dtype([(name, _NUMPY[kind]) for name, kind in fields("operation")])
+CALL: Final = np.dtype([(name, _NUMPY[kind]) for name, kind in fields("call")])

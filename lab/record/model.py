@@ -6,7 +6,9 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 Role = Literal["root", "worker", "other"]
-End = Literal["exit", "signal", "hang", "cut-off", "root-died", "never-started"]
+End = Literal["exit", "signal", "hang", "cut-off", "root-died", "unknown"]
+"""How a process ended: by itself, by a signal, killed because overdue, killed because the run was interrupted, killed by
+the death of the trial root; unknown for processes that the tap saw and nobody waited for."""
 
 
 @dataclass(frozen=True)
@@ -21,6 +23,7 @@ class ProcessRecord:
     planned: int  # operations that this process was to do in warm-up and measurement; closed loop: that it began
     pss_kib: int | None  # proportional set size at the end of the load, all siblings still alive
     threads: int
+    finished: bool = True  # it did its part of the load to the end; False for one that crashed, hung or left before
     detail: str | None = None  # e.g. the set-up step that failed, "C_OpenSession CKR_SLOT_ID_INVALID"
     last_call: str | None = None  # name of the function that a crashed or hung process was in, or had called last
     stack: str | None = None  # file in the trial's folder with the C stacks of a hung process

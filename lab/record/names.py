@@ -31,6 +31,11 @@ def ckr_name(code: int) -> str:
     return f"CKR_{code:#x}"
 
 
+def ckr_number(name: str) -> int | None:
+    """The CKR code of that name; None where the standard has none."""
+    return next((number for number, known in _CKR.items() if known == name), None)
+
+
 MECHANISM: Final = {
     "RSA_PKCS": 0x1,
     "RSA_PKCS_PSS": 0xD,

@@ -1,0 +1,94 @@
+"""`python -m lab`: one file per command in lab/commands; what each needs is imported when it runs."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from lab.errors import LabFault, ScenarioError
+
+EXIT_FAULT, EXIT_BAD_INPUT, EXIT_INTERRUPTED = 1, 2, 130
+
+
+class Lab(click.Group):
+    """A first word that is no command is a scenario file to run."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in self.commands:
+            return "run", self.commands["run"], args
+        return super().resolve_command(ctx, args)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        own = {"--help", "--version"}
+        if args and args[0].startswith("-") and args[0] not in own:
+            args = ["run", *args]  # `python -m lab --quiet x.toml`
+        return super().parse_args(ctx, args)
+
+
+@click.group(cls=Lab, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="pkcs11-context-lab", prog_name="lab")
+def lab() -> None:
+    """The PKCS#11 context lab: process and thread topologies on a token, measured.
+
+    \b
+    python -m lab SCENARIO.toml     run a scenario, judge it, show what came out
+    """
+
+
+@lab.command()
+@click.argument("scenario", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), help="The run folder itself. Default: a new one in results/.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override any key, as load.duration_s=1.")
+@click.option("--dry-run", is_flag=True, help="Print the plan and stop.")
+@click.option("--quiet", is_flag=True, help="No progress and no summary: the exit status and the run folder only.")
+def run(scenario: Path, out: Path | None, overrides: tuple[str, ...], dry_run: bool, quiet: bool) -> int:
+    """Run a scenario, judge it, and show what came out."""
+    from lab.commands.run import run as run_scenario
+
+    return run_scenario(scenario, out, overrides, dry_run, quiet)
+
+
+@lab.command()
+@click.argument("run_folder", metavar="RUN", type=click.Path(path_type=Path))
+def report(run_folder: Path) -> int:
+    """Rebuild summary.json from a run folder, and show it. Needs no token."""
+    from lab.commands.report import report as rebuild_and_show
+
+    return rebuild_and_show(run_folder)
+
+
+@lab.command()
+def schema() -> int:
+    """Print the JSON Schema of scenario files, for editors."""
+    import json
+
+    from lab.scenario import schema as scenario_schema
+
+    click.echo(json.dumps(scenario_schema(), indent=2))
+    return 0
+
+
+def main() -> None:
+    """The entry point: exceptions become one line and an exit status."""
+    try:
+        status = lab.main(prog_name="python -m lab", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        status = EXIT_BAD_INPUT
+    except click.exceptions.Abort:
+        status = EXIT_INTERRUPTED
+    except ScenarioError as error:
+        click.echo(f"error: {error}", err=True)
+        status = EXIT_BAD_INPUT
+    except LabFault as error:
+        click.echo(f"lab fault: {error}", err=True)
+        status = EXIT_FAULT
+    sys.exit(status or 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,110 @@
+"""`python -m lab SCENARIO.toml`: run it, judge it, show what came out."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from rich.console import Console
+
+from lab.commands.progress import Progress
+from lab.commands.source import read
+from lab.errors import LabFault, ScenarioError
+from lab.plan import Plan, make
+from lab.record import folder as run_folder
+from lab.record import manifest
+from lab.record.seal import write_json
+from lab.scenario import Scenario, parse
+from lab.tokens.preflight import check
+from lab.topology.interrupt import Interrupt
+from lab.topology.run import Tokens, ready, run_trials
+
+VALID, INVALID, UNMET, INTERRUPTED = 0, 1, 3, 130
+MANIFEST: Final = "manifest.json"
+
+
+def run(path: Path, out: Path | None, overrides: Sequence[str], dry_run: bool, quiet: bool) -> int:
+    """Returns the exit status. Raises ScenarioError before anything starts, LabFault where the machine gives up."""
+    text = read(path)
+    scenario = parse(text, str(path), overrides)
+    plan = make(scenario)
+    if dry_run:
+        from lab.commands.describe import plan as describe
+
+        Console().print(describe(scenario, plan))
+        return VALID
+    check(scenario.arms, str(path))
+    folder = run_folder.create(out, scenario.name, text, datetime.now(UTC))
+    with Interrupt() as interrupt:
+        fault = _measure(scenario, plan, folder, interrupt, quiet)
+        return _judge(scenario, folder, interrupt.wanted, fault, quiet)
+
+
+def _measure(scenario: Scenario, plan: Plan, folder: Path, interrupt: Interrupt, quiet: bool) -> LabFault | None:
+    """Runs the trials. A fault in the middle is returned, for what was measured until then is still to be judged."""
+    started = datetime.now(UTC)
+    write_json(folder / "scenario.json", scenario.to_json())
+    write_json(folder / "plan.json", plan.to_json())
+    facts: dict[str, Any] = {"started": f"{started:%Y-%m-%dT%H:%M:%SZ}", "before": manifest.now()}
+    facts |= {"machine": manifest.machine(), "versions": manifest.versions(), "seed": scenario.seed}
+    write_json(folder / MANIFEST, facts)
+    begun = False
+    try:
+        with ready(scenario, folder / "keys") as bench:
+            begun = True
+            _note_tokens(folder, facts, bench[1])
+            with Progress(len(plan.trials), quiet) as progress:
+                run_trials(scenario, plan, folder, bench, interrupt, progress.trial)
+    except ScenarioError:
+        if not begun:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
+    except LabFault as fault:
+        if not begun:
+            raise
+        return fault
+    finally:
+        if folder.exists():
+            _close(folder, facts)
+    return None
+
+
+def _note_tokens(folder: Path, facts: dict[str, Any], tokens: Tokens) -> None:
+    facts["tokens"] = tokens.manifest()
+    write_json(folder / MANIFEST, facts)
+
+
+def _close(folder: Path, facts: dict[str, Any]) -> None:
+    try:
+        write_json(folder / MANIFEST, {**facts, "after": manifest.now()})
+    except OSError:
+        pass  # a full disk has been, or will be, reported for what matters more
+
+
+def _judge(scenario: Scenario, folder: Path, interrupted: bool, fault: LabFault | None, quiet: bool) -> int:
+    from lab.analysis.expectations import unmet
+    from lab.commands.report import rebuild
+    from lab.report.terminal import show
+
+    try:
+        summary = rebuild(folder)
+        run_folder.point_latest(folder)
+    except OSError as error:
+        raise LabFault(f"{error.filename or folder}: {error.strerror}") from fault
+    console = Console()
+    if not quiet:
+        show(summary, console, question=scenario.question)
+    missed = unmet(summary, scenario.expect)
+    for line in missed:
+        console.print(f"not as expected: {line}", markup=False, highlight=False, soft_wrap=True)
+    console.print(f"run folder: {folder}", markup=False, highlight=False, soft_wrap=True)
+    if fault is not None:
+        raise fault
+    if interrupted:
+        return INTERRUPTED
+    if not summary["valid"]:
+        return INVALID
+    return UNMET if missed else VALID

@@ -1,0 +1,58 @@
+"""A run folder: made once, never over another run, self-contained.
+
+    scenario.json   the resolved scenario        plan.json   every trial in its order     manifest.json   before and after
+    keys/*.pem      public keys                  trials/NNNN-ARM/   operations.parquet, calls.parquet, trial.json
+    summary.json    what came out
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from datetime import datetime
+from pathlib import Path
+
+from lab.errors import LabFault, ScenarioError
+
+RESULTS = Path("results")
+
+
+def create(out: Path | None, name: str, text: str, now: datetime) -> Path:
+    """Makes the run folder: `out` itself, or results/<utc>-<name>-<hash>. Raises ScenarioError where it cannot be made."""
+    folder = out or RESULTS / f"{now:%Y%m%dT%H%M%SZ}-{slug(name)}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+    try:
+        if out is None:
+            folder = _free(folder)
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise ScenarioError(f"--out: {folder} exists and is not empty; earlier runs are never overwritten")
+        (folder / "trials").mkdir(parents=True)
+        (folder / "keys").mkdir()
+    except OSError as error:
+        raise ScenarioError(f"--out: {folder} cannot be made: {error.strerror}") from None
+    return folder.resolve()
+
+
+def _free(folder: Path) -> Path:
+    """Two runs in one second get two folders."""
+    candidate, number = folder, 2
+    while candidate.exists():
+        candidate, number = folder.with_name(f"{folder.name}-{number}"), number + 1
+    return candidate
+
+
+def point_latest(folder: Path) -> None:
+    """Makes results/latest point at a run folder that lies in results/."""
+    if folder.parent != RESULTS.resolve():
+        return
+    latest, new = RESULTS / "latest", RESULTS / ".latest.new"
+    try:
+        new.unlink(missing_ok=True)
+        new.symlink_to(folder.name)
+        new.replace(latest)
+    except OSError as error:
+        raise LabFault(f"{latest}: {error.strerror}") from None
+
+
+def slug(name: str) -> str:
+    """A name fit for a folder."""
+    return re.sub(r"[^A-Za-z0-9.=_-]+", "-", name).strip("-.") or "run"

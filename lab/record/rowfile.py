@@ -1,0 +1,64 @@
+"""Reading the row files that processes leave behind, whole or cut off."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lab.record.dtypes import EMPTY, HEADER, HEADER_BYTES, MAGIC
+
+
+@dataclass(frozen=True)
+class RowFile:
+    """One file: rows is a structured array of the given dtype, mapped, without those that were never begun."""
+
+    pid: int
+    process: int
+    row_bytes: int
+    lost: int
+    rows: NDArray[Any]
+    places: NDArray[np.int64]  # index of each row in the file, which is also its place in the file of outputs
+
+
+def read_header(path: Path) -> Any | None:
+    """The header; None where the process died before it was whole."""
+    with path.open("rb") as file:
+        raw = file.read(HEADER.itemsize)
+    if len(raw) < HEADER.itemsize or raw[: len(MAGIC)] != MAGIC:
+        return None
+    return np.frombuffer(raw, HEADER)[0]
+
+
+def read_rows(path: Path, dtype: np.dtype[np.void]) -> RowFile | None:
+    """The rows of a file; None where it has no whole header. The disk blocks allocated ahead are not rows."""
+    header = read_header(path)
+    if header is None:
+        return None
+    on_disk = (path.stat().st_size - HEADER_BYTES) // dtype.itemsize
+    count = int(min(header["claimed"], header["capacity"], on_disk))
+    rows: NDArray[Any] = np.memmap(path, dtype, "r", HEADER_BYTES, (count,)) if count else np.empty(0, dtype)
+    begun = rows["state"] != EMPTY
+    places = np.flatnonzero(begun) if not begun.all() else np.arange(count)
+    lost = int(header["lost"]) + (count - len(places))
+    return RowFile(
+        int(header["pid"]),
+        int(header["process"]),
+        int(header["row_bytes"]),
+        lost,
+        rows if len(places) == count else rows[places],
+        places,
+    )
+
+
+def read_outputs(path: Path) -> NDArray[np.uint8] | None:
+    """The outputs, one row each, by the place of their operation; None where none were kept."""
+    header = read_header(path) if path.exists() else None
+    if header is None:
+        return None
+    width = int(header["row_bytes"])
+    rows = int(min(header["capacity"], (path.stat().st_size - HEADER_BYTES) // width))
+    return np.memmap(path, np.uint8, "r", HEADER_BYTES, (rows, width)) if rows else np.empty((0, width), np.uint8)

@@ -1,0 +1,153 @@
+"""From the rows of a trial to its columns: operations.parquet, calls.parquet and trial.json, after which the rows go.
+
+Rows are deleted only when all three files are on disk. A trial that was cut off, even by the coordinator's own death, is
+sealed the same way, later.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from lab.errors import LabFault
+from lab.record import dtypes
+from lab.record.columns import CALLS, FAIL, INFO, OK, OPERATIONS, UNVERIFIED
+from lab.record.mechanisms import Mechanism
+from lab.record.model import ProcessRecord, TrialRecord
+from lab.record.names import function_name
+from lab.record.rowfile import RowFile, read_outputs, read_rows
+from lab.record.verify import verify
+
+ROW_GROUP: Final = 1 << 20
+_LOAD_PHASES: Final = (dtypes.PHASE["warmup"], dtypes.PHASE["measured"])
+
+
+@dataclass(frozen=True)
+class Verification:
+    """How the signatures of a trial are checked."""
+
+    mechanism: Mechanism
+    public_pem: str
+
+
+def seal(folder: Path, trial: TrialRecord, check: Verification | None) -> TrialRecord:
+    """Seals the trial's folder; returns the record with what only the rows knew: lost rows, planned counts, last calls.
+
+    Raises LabFault when the disk is full or the folder not writable; the rows are then still there.
+    """
+    try:
+        return _seal(folder, trial, check)
+    except OSError as error:
+        kept = f"the rows are kept in {folder}"
+        if error.errno == errno.ENOSPC:
+            raise LabFault(f"the disk is full: {kept}") from None
+        raise LabFault(f"{error.filename or folder}: {error.strerror or error}; {kept}") from None
+
+
+def _seal(folder: Path, trial: TrialRecord, check: Verification | None) -> TrialRecord:
+    index_of = {process.pid: process.index for process in trial.processes}
+    calls = [f for f in map(_read_calls, sorted(folder.glob("calls-*.rows"))) if f is not None]
+    others = []
+    for file in calls:
+        if file.pid not in index_of:
+            index_of[file.pid] = len(index_of)
+            others.append(ProcessRecord(index_of[file.pid], "other", file.pid, "unknown", 0, 0, None, 1))
+    calls.sort(key=lambda file: index_of[file.pid])
+    operations = _read_operations(folder)
+    lost = sum(f.lost for f in (*calls, *operations.values()))
+    _write(folder / "calls.parquet", (_call_columns(f, index_of[f.pid]) for f in calls), CALLS)
+    _write(folder / "operations.parquet", (_columns(folder, f, check) for f in operations.values()), OPERATIONS)
+    last = {file.pid: last_call(file.rows) for file in calls}
+    processes = tuple(_completed(p, operations.get(p.index), last.get(p.pid), trial) for p in trial.processes)
+    record = replace(trial, processes=(*processes, *others), lost_rows=lost)
+    write_json(folder / "trial.json", record.to_json())
+    for path in folder.glob("*.rows"):
+        path.unlink()
+    return record
+
+
+def _read_calls(path: Path) -> RowFile | None:
+    return read_rows(path, dtypes.CALL)
+
+
+def _read_operations(folder: Path) -> dict[int, RowFile]:
+    files = (read_rows(path, dtypes.OPERATION) for path in folder.glob("operations-*.rows"))
+    return {f.process: f for f in sorted((f for f in files if f is not None), key=lambda f: f.process)}
+
+
+def _completed(process: ProcessRecord, rows: RowFile | None, last: str | None, trial: TrialRecord) -> ProcessRecord:
+    planned = process.planned
+    if not trial.open_loop and rows is not None:
+        planned = int(np.isin(rows.rows["phase"], _LOAD_PHASES).sum()) + rows.lost
+    return replace(process, planned=planned, last_call=None if process.end == "exit" else last)
+
+
+def last_call(rows: NDArray[Any]) -> str | None:
+    """The function that a process was in when it ended, or the one that it had called last."""
+    if not len(rows):
+        return None
+    inside = np.flatnonzero(rows["state"] == dtypes.BEGUN)
+    at = inside[-1] if len(inside) else int(np.argmax(rows["started_ns"]))
+    return function_name(int(rows["function"][at]))
+
+
+def _call_columns(file: RowFile, process: int) -> dict[str, NDArray[Any]]:
+    columns = {name: file.rows[name] for name in CALLS if name != "process"}
+    return {"process": np.full(len(file.rows), process, CALLS["process"]), **columns}
+
+
+def _columns(folder: Path, file: RowFile, check: Verification | None) -> dict[str, NDArray[Any]]:
+    rows = file.rows
+    ended = rows["state"] == dtypes.ENDED
+    outcome = np.where(ended, np.where(rows["code"] == 0, OK, FAIL), INFO).astype(OPERATIONS["outcome"])
+    columns = {name: rows[name] for name in OPERATIONS if name not in ("process", "outcome", "verified")}
+    verified = np.full(len(rows), UNVERIFIED, OPERATIONS["verified"])
+    outputs = read_outputs(folder / f"outputs-{file.process}.rows")
+    if check is not None:
+        of = np.flatnonzero((rows["kind"] == dtypes.KIND["sign"]) & (outcome == OK))
+        kept = outputs[file.places[of]] if outputs is not None and len(of) else np.empty((len(of), 0), np.uint8)
+        lengths = np.minimum(rows["length"][of], kept.shape[1])
+        verified[of] = verify(check.mechanism, check.public_pem, rows["input"][of], kept, lengths)
+    return {
+        "process": np.full(len(rows), file.process, OPERATIONS["process"]),
+        "outcome": outcome,
+        "verified": verified,
+        **columns,
+    }
+
+
+def _write(path: Path, parts: Iterator[dict[str, NDArray[Any]]], columns: Mapping[str, np.dtype[Any]]) -> None:
+    """One Parquet file. Small parts are gathered, so that 200 processes do not make 200 row groups."""
+    schema = pa.schema([(name, pa.from_numpy_dtype(dtype)) for name, dtype in columns.items()])
+    temporary = path.with_suffix(".partial")
+    with pq.ParquetWriter(temporary, schema, compression="lz4", use_dictionary=False, write_statistics=False) as out:
+        waiting: list[pa.Table] = []
+        for part in parts:
+            arrays = [pa.array(np.ascontiguousarray(part[name], dtype)) for name, dtype in columns.items()]
+            waiting.append(pa.Table.from_arrays(arrays, schema=schema))
+            if sum(len(table) for table in waiting) >= ROW_GROUP:
+                _flush(out, waiting)
+        _flush(out, waiting)
+    temporary.replace(path)
+
+
+def _flush(out: pq.ParquetWriter, waiting: list[pa.Table]) -> None:
+    if waiting:
+        out.write_table(pa.concat_tables(waiting), row_group_size=ROW_GROUP)
+        waiting.clear()
+
+
+def write_json(path: Path, data: Mapping[str, Any] | Sequence[Any]) -> None:
+    """Writes the file whole or not at all."""
+    temporary = path.with_suffix(path.suffix + ".partial")
+    temporary.write_text(json.dumps(data, indent=1) + "\n")
+    temporary.replace(path)

@@ -1,0 +1,223 @@
+"""The words of a scenario file as frozen models, and the Scenario that they resolve to (DESIGN section 6.2).
+
+One model serves a table as it is written, where any key may be absent, and as it is resolved, where every key that
+applies has its value and every key that does not apply to the arm is None. The rules between keys are in rules.py.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from lab.errors import ScenarioError
+
+TokenKind = Literal["softhsm", "module"]
+TopologyKind = Literal["prefork", "worker", "threads", "spawn"]
+ForkPoint = Literal["idle", "threads-busy", "mid-operation"]
+Start = Literal["staggered", "herd"]
+Policy = Literal["shared", "per-process", "reinit"]
+Inherit = Literal["sessions", "context"]
+SessionPolicy = Literal["per-thread", "per-process", "pool", "per-operation"]
+Locking = Literal["os", "none"]
+WorkloadKind = Literal["null", "sign", "random", "session-churn"]
+Key = Literal["ec-p256", "ec-p384", "rsa-2048", "rsa-3072", "rsa-4096"]
+Mechanism = Literal[
+    "ECDSA",
+    "ECDSA_SHA1",
+    "ECDSA_SHA256",
+    "ECDSA_SHA384",
+    "ECDSA_SHA512",
+    "RSA_PKCS",
+    "RSA_PKCS_PSS",
+    "SHA256_RSA_PKCS",
+    "SHA384_RSA_PKCS",
+    "SHA512_RSA_PKCS",
+    "SHA256_RSA_PKCS_PSS",
+    "SHA384_RSA_PKCS_PSS",
+    "SHA512_RSA_PKCS_PSS",
+]
+Driver = Literal["native", "python-pkcs11"]
+LoadMode = Literal["open", "closed"]
+Arrivals = Literal["poisson", "paced"]
+
+MAX_WORKER_THREADS = 2_000
+MAX_OPERATIONS = 50_000_000
+MAX_ARMS = 200
+
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+ARM_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9 ._=+-]{0,99}$"
+VARIABLE_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]*$"
+
+Text = Annotated[str, Field(min_length=1, max_length=4096)]
+Variable = Annotated[str, Field(pattern=VARIABLE_PATTERN, max_length=255)]
+Timeout = Annotated[float, Field(ge=0.1, le=86_400)]
+
+
+class Closed(BaseModel):
+    """Frozen, without conversions ("4" is no number), and closed to keys that it does not know."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class Token(Closed):
+    """[token]: where the key lives."""
+
+    kind: TokenKind = Field("softhsm", description="What holds the key: a private SoftHSM, or any module by its path.")
+    reset_on_fork: bool | None = Field(
+        None, description="softhsm only: SoftHSM's library.reset_on_fork, which makes it forget its state in a child."
+    )
+    path: Text | None = Field(None, description="module only: path of the PKCS#11 library.")
+    token_label: Text | None = Field(None, description="module only: label of the token.")
+    pin_env: Variable | None = Field(
+        None, description="module only: name of the environment variable that holds the PIN."
+    )
+    pin_file: Text | None = Field(None, description="module only: file whose first line is the PIN.")
+    key_label: Text | None = Field(None, description="module only: label of the existing private key.")
+    init_string: Text | None = Field(None, description="module only: text given to C_Initialize in pReserved.")
+    environment: Mapping[Variable, str] = Field(
+        default_factory=dict,
+        repr=False,
+        description="module only: environment variables that the module needs. Their values are never recorded.",
+    )
+    provision: bool = Field(
+        False,
+        description="module only: true lets the lab create keys on the token. Otherwise nothing is created on it.",
+    )
+
+
+class Topology(Closed):
+    """[topology]: the process and thread shape."""
+
+    kind: TopologyKind = Field(
+        "prefork",
+        description="prefork: N processes of 1 thread; worker: N processes of T threads; threads: 1 process of T "
+        "threads; spawn: N processes that exec, the control without a fork.",
+    )
+    processes: int = Field(4, ge=1, le=200, description="Worker processes. Default 4; 1 for threads.")
+    threads: int = Field(
+        1, ge=1, le=MAX_WORKER_THREADS, description="Worker threads of each process. Default 1; 4 for worker, threads."
+    )
+    fork_point: ForkPoint = Field("idle", description="What the parent is doing at the fork.")
+    busy_threads: int | None = Field(
+        None, ge=1, le=64, description="threads-busy only: threads of the parent that sign during the forks. Default 2."
+    )
+    start: Start = Field("staggered", description="staggered: one set-up at a time; herd: all at once.")
+
+
+class Context(Closed):
+    """[context]: who owns the initialised PKCS#11 library state after the fork."""
+
+    policy: Policy = Field(
+        "per-process",
+        description="shared: made before the fork and used as it is; per-process: each child makes its own; "
+        "reinit: made before the fork, each child reloads it.",
+    )
+    inherit: Inherit | None = Field(
+        None,
+        description="shared only. sessions (default): children use the parent's handles; context: children open "
+        "sessions of their own in the inherited context.",
+    )
+    session: SessionPolicy = Field(
+        "per-thread", description="Sessions of a process: one per thread, one behind a lock, a pool, one per operation."
+    )
+    pool_size: int | None = Field(
+        None, ge=1, le=MAX_WORKER_THREADS, description="pool only: sessions of each process. Default 2."
+    )
+    locking: Locking = Field(
+        "os", description="What C_Initialize is told: os (CKF_OS_LOCKING_OK) or none (a NULL argument)."
+    )
+
+
+class Workload(Closed):
+    """[workload]: what one operation is."""
+
+    kind: WorkloadKind = Field(
+        "sign", description="What each operation does. null runs the topology with no token at all: the lab's floor."
+    )
+    key: Key | None = Field(None, description="sign only: the key that signs. Default ec-p256.")
+    mechanism: Mechanism | None = Field(
+        None, description="sign only. Default ECDSA for ec keys, RSA_PKCS for rsa keys."
+    )
+    driver: Driver | None = Field(
+        None,
+        description="What makes the calls. native (default): loops in C; python-pkcs11: as a Python application "
+        "would, which always initialises with locking none.",
+    )
+
+
+class Load(Closed):
+    """[load]: how many operations, and when."""
+
+    mode: LoadMode = Field(
+        "open", description="open: operations are due at planned times; closed: each thread starts the next at once."
+    )
+    rate_hz: float | None = Field(
+        None, gt=0, le=1_000_000, description="open only: operations per second of the whole arm. Default 100."
+    )
+    arrivals: Arrivals | None = Field(
+        None, description="open only: poisson (default, independent arrivals) or paced (evenly spaced)."
+    )
+    warmup_s: float = Field(1.0, ge=0, le=3_600, description="Seconds of load that are labelled as warm-up.")
+    duration_s: float = Field(5.0, ge=0.05, le=3_600, description="Seconds of load that are measured.")
+
+
+class Arm(Closed):
+    """One combination that a scenario measures, every default resolved."""
+
+    name: str = Field(pattern=ARM_PATTERN)
+    token: Token | None  # None: the null workload
+    topology: Topology
+    context: Context | None  # None: the null workload
+    workload: Workload
+    load: Load
+    timeout_s: Timeout
+
+    @property
+    def worker_threads(self) -> int:
+        """Threads that do operations, in all processes."""
+        return self.topology.processes * self.topology.threads
+
+
+Scalar = bool | int | float | str
+
+
+class Scenario(Closed):
+    """A validated scenario. `margin` maps metrics to fractions, `expect` paths of summary.json to values."""
+
+    name: str = Field(pattern=NAME_PATTERN)
+    question: str
+    seed: int
+    blocks: int
+    timeout_s: float | None  # as written for all arms; each arm has its own, resolved
+    margin: Mapping[str, float]
+    expect: Mapping[str, Scalar]
+    arms: tuple[Arm, ...] = Field(min_length=1)
+
+    def to_json(self) -> dict[str, Any]:
+        """What scenario.json holds: all of it, except that environment variables keep their names only."""
+        data = self.model_dump(mode="json")
+        for arm in data["arms"]:
+            if arm["token"] is not None:
+                arm["token"]["environment"] = sorted(arm["token"]["environment"])
+        return data
+
+    @staticmethod
+    def from_json(data: Mapping[str, Any]) -> Scenario:
+        """Read back to_json's result; environment variables come back with empty values.
+
+        Raises ScenarioError where the data are no scenario of this version.
+        """
+        try:
+            arms = [dict(arm) for arm in data["arms"]]
+            for arm in arms:
+                if arm["token"] is not None:
+                    arm["token"] = {**arm["token"], "environment": dict.fromkeys(arm["token"]["environment"], "")}
+            return Scenario.model_validate_json(json.dumps({**data, "arms": arms}))
+        except ValidationError as error:
+            key = ".".join(str(part) for part in error.errors()[0]["loc"])
+            raise ScenarioError(f"scenario.json: {key}: not as this version of the lab writes it") from None
+        except (KeyError, TypeError, ValueError):
+            raise ScenarioError("scenario.json: arms: not as this version of the lab writes them") from None

@@ -1,0 +1,72 @@
+"""A scenario file as a person writes it: partial tables, arms that override them, a matrix."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final
+
+from pydantic import Field
+
+from lab.scenario.models import (
+    ARM_PATTERN,
+    NAME_PATTERN,
+    Closed,
+    Context,
+    Load,
+    Scalar,
+    Timeout,
+    Token,
+    Topology,
+    Workload,
+)
+
+TABLES: Final = ("token", "topology", "context", "workload", "load")
+"""The tables whose keys an arm or a matrix may override."""
+
+METRICS: Final = (
+    *(f"{group}.{name}" for group in ("response_ms", "service_ms") for name in ("p50", "p90", "p99", "p99.9", "max")),
+    "throughput_hz",
+    *(f"cold_ms.{step}" for step in ("initialize", "login", "find_key", "first_operation")),
+)
+"""Figures of summary.json that arms are compared by."""
+
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+
+
+class Tables(Closed):
+    """What the file and each of its arms may say."""
+
+    token: Token | None = Field(None, description="Where the key lives.")
+    topology: Topology | None = Field(None, description="The process and thread shape.")
+    context: Context | None = Field(None, description="Who owns the PKCS#11 context after the fork. Not for null.")
+    workload: Workload | None = Field(None, description="What one operation is.")
+    load: Load | None = Field(None, description="How many operations, and when.")
+    timeout_s: Timeout | None = Field(
+        None, description="Seconds after which a trial is ended. Default: the load, 10 s, and 0.1 s per process."
+    )
+
+
+class WrittenArm(Tables):
+    """[[arm]]: a name, and the keys that this arm overrides."""
+
+    name: str = Field(pattern=ARM_PATTERN, description="Name of the arm, as the summary and [expect] call it.")
+
+
+class Written(Tables):
+    """The whole file. Nested tables of margin, matrix and expect are flattened to dotted keys before."""
+
+    name: str | None = Field(None, pattern=NAME_PATTERN, description="Default: the file's name.")
+    question: str = Field("", max_length=1_000, description="The question that the scenario answers.")
+    seed: int = Field(1, ge=0, le=2**63 - 1, description="Order of trials and arrival times follow from it.")
+    blocks: int = Field(12, ge=1, le=1_000, description="Trials of each arm. Comparisons need 6 or more.")
+    margin: dict[str, Fraction] | None = Field(
+        None, min_length=1, description="For each compared metric, the relative difference that does not matter."
+    )
+    arm: list[WrittenArm] | None = Field(
+        None, min_length=1, description="The arms to compare; each overrides keys of the tables."
+    )
+    matrix: dict[str, Annotated[list[Any], Field(min_length=1)]] | None = Field(
+        None, min_length=1, description="Keys with lists of values: every combination becomes an arm (200 at most)."
+    )
+    expect: dict[str, Scalar] | None = Field(
+        None, description="Paths of summary.json with the values that they must have; otherwise exit status 3."
+    )

@@ -1,0 +1,121 @@
+"""A whole run: tokens made ready, every trial of the plan in its order, each sealed before the next begins.
+
+The coordinator that runs this never maps a PKCS#11 module: a crash in one must not end the lab.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from shutil import rmtree
+from typing import Any
+
+from lab.plan import Plan, PlannedTrial
+from lab.record.folder import slug
+from lab.record.manifest import sha256
+from lab.record.mechanisms import mechanism
+from lab.record.model import TrialRecord
+from lab.record.seal import Verification, seal
+from lab.scenario import Arm, Scenario
+from lab.tokens.kinds import open_token
+from lab.tokens.model import Prepared, Token
+from lab.topology.interrupt import Interrupt
+from lab.topology.line import KeeperLine
+from lab.topology.trial import Bench, run_trial
+
+
+@dataclass
+class Tokens:
+    """The tokens of a run, one for each different [token] table, made ready once."""
+
+    folder: Path
+    _ready: list[tuple[Any, Token, Prepared]] = field(default_factory=list)
+
+    def prepare(self, scenario: Scenario, keys: Path) -> None:
+        """Makes all ready and writes their public keys. Raises ScenarioError or LabFault."""
+        for arm in scenario.arms:
+            if arm.token is None or any(settings == arm.token for settings, _, _ in self._ready):
+                continue
+            wanted = frozenset(a.workload.key for a in scenario.arms if a.token == arm.token and a.workload.key)
+            token = open_token(arm.token)
+            prepared = token.prepare(wanted, self.folder / f"golden-{len(self._ready)}")
+            self._ready.append((arm.token, token, prepared))
+            for kind, key in prepared.keys.items():
+                (keys / f"{len(self._ready)}-{slug(kind)}.pem").write_text(key.public_pem)
+
+    def of(self, arm: Arm) -> tuple[Token | None, Prepared | None]:
+        return next(((t, p) for settings, t, p in self._ready if settings == arm.token), (None, None))
+
+    def retire(self) -> None:
+        for _, token, _ in self._ready:
+            token.retire()
+
+    def manifest(self) -> list[dict[str, Any]]:
+        """What is known of each token: never its PIN, never the values of its environment."""
+        return [
+            {
+                "kind": settings.kind,
+                "module": str(path) if (path := getattr(token, "path", None)) else None,
+                "module_sha256": sha256(Path(path)) if path else None,
+                "library": f"{prepared.library.description} {prepared.library.library_version}",
+                "cryptoki": prepared.library.cryptoki_version,
+                "token": f"{prepared.token.manufacturer} {prepared.token.model} {prepared.token.firmware}",
+                "max_sessions": prepared.token.max_sessions,
+                "reset_on_fork": settings.reset_on_fork,
+            }
+            for settings, token, prepared in self._ready
+        ]
+
+
+Progress = Callable[[PlannedTrial, TrialRecord | None], None]
+"""Called before a trial with None, and after it with its sealed record."""
+
+
+@contextmanager
+def ready(scenario: Scenario, keys: Path) -> Iterator[tuple[KeeperLine, Tokens, Path]]:
+    """The keeper and the tokens of a run; all of it is gone afterwards, whatever happens in between."""
+    with KeeperLine() as line:
+        private = Path(tempfile.mkdtemp(prefix="lab-token-"))
+        line.guard(private)
+        tokens = Tokens(private)
+        try:
+            tokens.prepare(scenario, keys)
+            yield line, tokens, private
+        finally:
+            tokens.retire()
+            rmtree(private, ignore_errors=True)
+
+
+def run_trials(
+    scenario: Scenario,
+    plan: Plan,
+    folder: Path,
+    bench: tuple[KeeperLine, Tokens, Path],
+    interrupt: Interrupt,
+    progress: Progress,
+) -> list[TrialRecord]:
+    """Runs and seals the plan's trials until all are done or the user interrupts. Raises LabFault."""
+    line, tokens, private = bench
+    arms = {arm.name: arm for arm in scenario.arms}
+    records = []
+    for planned in plan.trials:
+        if interrupt.wanted:
+            break
+        progress(planned, None)
+        arm = arms[planned.arm]
+        token, prepared = tokens.of(arm)
+        common = Bench(line, folder / "trials", private, interrupt.fileno(), scenario.seed)
+        place, record = run_trial(common, planned, arm, token)
+        records.append(seal(place, record, _verification(arm, prepared)))
+        progress(planned, records[-1])
+    return records
+
+
+def _verification(arm: Arm, prepared: Prepared | None) -> Verification | None:
+    if prepared is None or arm.workload.key is None or arm.workload.mechanism is None:
+        return None
+    pem = prepared.keys[arm.workload.key].public_pem
+    return Verification(mechanism(arm.workload.mechanism, arm.workload.key), pem)

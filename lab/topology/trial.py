@@ -1,0 +1,196 @@
+"""One trial from the coordinator's side: a private token, a fresh tree, a watch over it, and a TrialRecord."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lab import program
+from lab.errors import LabFault
+from lab.native import library
+from lab.plan import PlannedTrial, arrivals
+from lab.record.folder import slug
+from lab.record.model import ProcessRecord, TrialRecord
+from lab.record.order import ContextOrder, TokenOrder, TrialOrder
+from lab.scenario import Arm
+from lab.tokens.model import Token, TokenAccess
+from lab.topology.line import KeeperLine
+from lab.topology.watch import Seen, Watch, facts_of
+
+_NS: Final = 1_000_000_000
+_FASTEST_HZ: Final = {"null": 8_000_000}  # rows to reserve (addresses, not disk) for a thread in a closed loop
+_FASTEST_OTHER_HZ: Final = 1_000_000
+_MOST_ROWS: Final = 1 << 30
+_SET_UP_ROWS: Final = 4096
+_CALLS_PER_OPERATION: Final = 4
+_LEAST_CALL_ROWS: Final = 1 << 20
+ARRIVALS: Final = "arrivals.i64"
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What the trials of a run have in common."""
+
+    line: KeeperLine
+    trials: Path  # where the trials' folders go
+    private: Path  # where tokens go; guarded by the keeper
+    interrupted: int  # file descriptor that becomes readable when the user wants to stop
+    seed: int  # the scenario's
+
+
+def run_trial(bench: Bench, planned: PlannedTrial, arm: Arm, token: Token | None) -> tuple[Path, TrialRecord]:
+    """Runs one trial; returns its folder, with the rows in it, and what is known of it without them.
+
+    Raises LabFault where the machine is at its limits (disk, processes). Every process of the trial has ended then too.
+    """
+    folder = bench.trials / f"{planned.number:04d}-{slug(arm.name)}"
+    private = bench.private / f"{planned.number:04d}"
+    try:
+        folder.mkdir()
+        access = token.restore(private, arm.workload.key) if token else None
+        due = arrivals(arm, bench.seed, planned.block)
+        order = order_of(arm, planned, folder, access, due)
+        if due:
+            np.concatenate(due).astype("<i8").tofile(folder / ARRIVALS)
+        watch = _play(bench, folder, order, arm, access)
+    except OSError as error:
+        raise LabFault(f"{error.filename or folder}: {error.strerror}") from None
+    finally:
+        bench.line.end_all()
+        shutil.rmtree(private, ignore_errors=True)
+    return folder, _record(planned, arm, order, watch)
+
+
+def _play(bench: Bench, folder: Path, order: TrialOrder, arm: Arm, access: TokenAccess | None) -> Watch:
+    given, to_give = os.pipe()
+    report, to_report = os.pipe()
+    os.set_blocking(report, False)
+    errors = os.open(folder / "stderr.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    pin_env = arm.token.pin_env if arm.token else None
+    environment = {**program.environment(pin_env), **_tap(folder, order, access)}
+    try:
+        pid = bench.line.spawn(program.command("lab.worker.root"), environment, [given, errors, to_report])
+        for end in (given, errors, to_report):
+            os.close(end)
+        with os.fdopen(to_give, "wb") as pipe:
+            try:
+                pipe.write(order.to_json().encode())
+            except BrokenPipeError:
+                pass  # it died at once; the watch will say so
+        watch = Watch(bench.line, pid, report, folder, order.deadline_ns / _NS, bench.interrupted)
+        watch.run()
+    finally:
+        os.close(report)
+    if not (folder / "stderr.log").stat().st_size:
+        (folder / "stderr.log").unlink()
+    return watch
+
+
+def _tap(folder: Path, order: TrialOrder, access: TokenAccess | None) -> dict[str, str]:
+    """Environment of the tap, and of the token behind it."""
+    if access is None:
+        return {}
+    rows = min(_MOST_ROWS, max(_LEAST_CALL_ROWS, _CALLS_PER_OPERATION * order.capacity))
+    return {
+        **access.environment,
+        "LAB_TAP_MODULE": str(access.module),
+        "LAB_TAP_DIR": str(folder),
+        "LAB_TAP_KEY": os.urandom(16).hex(),
+        "LAB_TAP_ROWS": str(rows),
+    }
+
+
+def order_of(
+    arm: Arm,
+    planned: PlannedTrial,
+    folder: Path,
+    access: TokenAccess | None,
+    due: tuple[NDArray[np.int64], ...],
+) -> TrialOrder:
+    """The trial as its root is told it. The clock of its time-out starts here."""
+    context = arm.context and ContextOrder(
+        arm.context.policy,
+        arm.context.inherit or "sessions",
+        arm.context.session,
+        arm.context.pool_size or 1,
+        arm.context.locking,
+    )
+    token = access and TokenOrder(
+        str(library("tap")), access.token_label, access.key_label, access.pin.reveal(), access.init_string
+    )
+    return TrialOrder(
+        folder=str(folder),
+        kind=arm.topology.kind,
+        processes=arm.topology.processes,
+        threads=arm.topology.threads,
+        fork_point=arm.topology.fork_point,
+        busy_threads=arm.topology.busy_threads or 0,
+        start=arm.topology.start,
+        workload=arm.workload.kind,
+        driver=arm.workload.driver or "native",
+        key=arm.workload.key,
+        mechanism=arm.workload.mechanism,
+        token=token,
+        context=context,
+        open_loop=arm.load.mode == "open",
+        arrivals=tuple(len(part) for part in due),
+        warmup_ns=round(arm.load.warmup_s * _NS),
+        duration_ns=round(arm.load.duration_s * _NS),
+        capacity=_capacity(arm, due),
+        deadline_ns=time.monotonic_ns() + round(arm.timeout_s * _NS),
+        seed=planned.seed,
+    )
+
+
+def _capacity(arm: Arm, due: tuple[NDArray[np.int64], ...]) -> int:
+    """Rows that one process may need."""
+    threads = arm.topology.threads
+    if due:
+        most = max(sum(map(len, due[first : first + threads])) for first in range(0, len(due), threads))
+        return most + _SET_UP_ROWS + 2 * threads
+    length_s = arm.load.warmup_s + arm.load.duration_s
+    fastest_hz = _FASTEST_HZ.get(arm.workload.kind, _FASTEST_OTHER_HZ)
+    return min(_MOST_ROWS, round(length_s * fastest_hz * threads) + _SET_UP_ROWS)
+
+
+def _record(planned: PlannedTrial, arm: Arm, order: TrialOrder, watch: Watch) -> TrialRecord:
+    processes = tuple(_process(watch, seen, arm, order) for _, seen in sorted(watch.seen.items()))
+    because = [f"trial {planned.number}: {fault}" for fault in watch.faults]
+    missing = arm.topology.processes + 1 - len(processes)
+    if missing and not watch.partial and watch.seen[0].end == "exit":
+        because.append(f"trial {planned.number}: {missing} workers were never started")
+    return TrialRecord(
+        number=planned.number,
+        block=planned.block,
+        arm=planned.arm,
+        open_loop=order.open_loop,
+        released_ns=watch.released_ns,
+        warmup_ns=order.warmup_ns,
+        duration_ns=order.duration_ns,
+        processes=processes,
+        lost_rows=0,
+        invalid_because=tuple(because),
+        partial=watch.partial,
+    )
+
+
+def _process(watch: Watch, seen: Seen, arm: Arm, order: TrialOrder) -> ProcessRecord:
+    threads = arm.topology.threads
+    first = (seen.process - 1) * threads
+    return ProcessRecord(
+        index=seen.process,
+        role="worker" if seen.process else "root",
+        pid=seen.pid,
+        planned=sum(order.arrivals[first : first + threads]) if seen.process else 0,
+        pss_kib=watch.pss_kib.get(seen.process),
+        threads=threads if seen.process else 1,
+        finished=seen.finished if seen.process else watch.done,
+        **facts_of(seen),
+    )

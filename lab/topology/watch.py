@@ -1,0 +1,172 @@
+"""Watching one trial: takes in what the root reports, keeps the clock, and ends what is overdue, with its stack.
+
+A trial has three stages, each with its own patience: the load (the scenario's timeout_s), the leaving, and the parent's
+check. A process that outstays its stage hangs: its stack is saved, then it is killed, and the trial goes on.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import selectors
+import signal
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from lab.record.model import End
+from lab.topology.line import KeeperLine, kill, open_handle
+from lab.topology.stacks import save_stack
+
+_LEAVE_S: Final = 3.0
+_LEAVE_PER_PROCESS_S: Final = 0.05
+_CHECK_S: Final = 3.0
+_MOST_STACKS: Final = 16
+_KILLED_S: Final = 3.0
+
+
+@dataclass
+class Seen:
+    """One process as the watch knows it."""
+
+    process: int
+    pid: int
+    handle: int | None
+    ready: bool = False
+    finished: bool = False
+    end: End | None = None
+    status: int = 0
+    detail: str | None = None
+    stack: str | None = None
+
+
+@dataclass
+class Watch:
+    """Call until() with the trial's pieces; afterwards `seen` says what became of each process."""
+
+    line: KeeperLine
+    root_pid: int
+    report: int  # file descriptor of the report pipe
+    folder: Path
+    deadline_s: float  # time.monotonic()
+    interrupted: int  # file descriptor that becomes readable when the user wants to stop
+    seen: dict[int, Seen] = field(default_factory=dict)
+    released_ns: int | None = None
+    pss_kib: dict[int, int | None] = field(default_factory=dict)
+    done: bool = False
+    faults: list[str] = field(default_factory=list)
+    partial: bool = False
+    _rest: bytes = b""
+    _stacks: int = 0
+
+    def run(self) -> None:
+        """Returns when the root has ended and every process has been accounted for."""
+        self.seen[0] = Seen(0, self.root_pid, open_handle(self.root_pid))
+        with selectors.DefaultSelector() as selector:
+            for source in (self.report, self.line, self.interrupted):
+                selector.register(source, selectors.EVENT_READ)
+            while (status := self.line.ended(self.root_pid)) is None:
+                ready = {key.fileobj for key, _ in selector.select(max(0.0, self.deadline_s - time.monotonic()))}
+                if self.interrupted in ready:
+                    self.partial = True
+                    break
+                if self.report in ready and not self._hear():
+                    selector.unregister(self.report)
+                if time.monotonic() >= self.deadline_s:
+                    self._overdue()
+        if status is None:
+            self.line.end_all()
+            status = self.line.ended(self.root_pid, wait=True)
+        while self._hear():
+            pass
+        self._account(status or 0)
+
+    def _hear(self) -> bool:
+        """Takes in what stands in the report pipe; False when nobody can write to it any more."""
+        try:
+            raw = os.read(self.report, 1 << 16)
+        except BlockingIOError:
+            return False
+        *lines, self._rest = (self._rest + raw).split(b"\n")
+        for line in lines:
+            facts = json.loads(line)
+            getattr(self, "_on_" + facts.pop("event").replace("-", "_"))(**facts)
+        return bool(raw)
+
+    # events
+
+    def _on_born(self, process: int, pid: int) -> None:
+        self.seen[process] = Seen(process, pid, open_handle(pid))
+
+    def _on_ready(self, process: int, failure: str | None) -> None:
+        self.seen[process].ready = True
+        self.seen[process].detail = failure
+
+    def _on_root_failed(self, failure: str) -> None:
+        self.seen[0].detail = failure
+
+    def _on_released(self, at_ns: int) -> None:
+        self.released_ns = at_ns
+
+    def _on_finished(self, process: int, failure: str | None) -> None:
+        self.seen[process].finished = True
+
+    def _on_memory(self, pss_kib: dict[str, int | None]) -> None:
+        self.pss_kib = {int(process): pss for process, pss in pss_kib.items()}
+        self.deadline_s = time.monotonic() + _LEAVE_S + _LEAVE_PER_PROCESS_S * len(self.seen)
+
+    def _on_ended(self, process: int, status: int) -> None:
+        self._end(self.seen[process], status)
+
+    def _on_checking(self) -> None:
+        self.deadline_s = time.monotonic() + _CHECK_S
+
+    def _on_done(self) -> None:
+        self.done = True
+
+    def _on_fault(self, message: str) -> None:
+        self.faults.append(message)
+
+    # ends
+
+    def _end(self, seen: Seen, status: int) -> None:
+        if seen.handle is not None:
+            os.close(seen.handle)
+            seen.handle = None
+        if seen.end is None:
+            seen.end = "signal" if os.WIFSIGNALED(status) else "exit"
+            seen.status = os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
+
+    def _overdue(self) -> None:
+        """Names what hangs in this stage, saves its stack and kills it. A root with nobody to wait for hangs itself."""
+        workers = [s for s in self.seen.values() if s.process and s.end is None]
+        leaving = bool(self.pss_kib)
+        hung = [s for s in workers if leaving or not s.finished] or [self.seen[0]]
+        for seen in hung:
+            seen.end, seen.status = "hang", 0
+            if self._stacks < _MOST_STACKS:
+                self._stacks += 1
+                seen.stack = f"stack-{seen.process}.txt"
+                save_stack(seen.pid, self.folder / seen.stack)
+        for seen in hung:
+            if seen.handle is not None:
+                kill(seen.handle)
+        self.deadline_s = time.monotonic() + _KILLED_S
+
+    def _account(self, root_status: int) -> None:
+        root = self.seen[0]
+        self._end(root, root_status)
+        for seen in self.seen.values():
+            if seen.end is None:
+                seen.end, seen.status = ("cut-off" if self.partial else "root-died"), signal.SIGKILL
+            if seen.handle is not None:
+                os.close(seen.handle)
+                seen.handle = None
+        if self.partial and not self.done:
+            root.end, root.status = "cut-off", signal.SIGKILL
+
+
+def facts_of(seen: Seen) -> dict[str, Any]:
+    """What a ProcessRecord takes over."""
+    return {"end": seen.end or "unknown", "status": seen.status, "detail": seen.detail, "stack": seen.stack}

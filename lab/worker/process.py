@@ -1,0 +1,34 @@
+"""What every process of a trial sets for itself right after its birth."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+from typing import Final
+
+_PR_SET_PDEATHSIG: Final = 1
+_PR_SET_PTRACER: Final = 0x59616D61
+_ANYONE: Final = ctypes.c_ulong(2**64 - 1)
+
+
+def die_with_parent(parent: int) -> None:
+    """Has the kernel kill this process when its parent dies, however that happens. A fork clears this, so each child asks."""
+    c = ctypes.CDLL(None, use_errno=True)
+    c.prctl(_PR_SET_PDEATHSIG, ctypes.c_ulong(signal.SIGKILL), 0, 0, 0)
+    if os.getppid() != parent:  # it died before we asked
+        os._exit(1)
+
+
+def let_stacks_be_read() -> None:
+    """Lets a debugger that is no ancestor attach, where the kernel would forbid it (Yama), for the stack of a hang."""
+    ctypes.CDLL(None).prctl(_PR_SET_PTRACER, _ANYONE, 0, 0, 0)
+
+
+def pss_kib(pid: int) -> int | None:
+    """Proportional set size of a process in KiB; None where the kernel does not tell or the process is gone."""
+    try:
+        with open(f"/proc/{pid}/smaps_rollup") as file:
+            return next((int(line.split()[1]) for line in file if line.startswith("Pss:")), None)
+    except OSError:
+        return None

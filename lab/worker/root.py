@@ -1,0 +1,171 @@
+"""The trial root: exec'd fresh for each trial, makes the tree that the order describes, and reports what becomes of it.
+
+    order (stdin, JSON) -> context policy before the fork -> fork N workers -> set-ups, one by one or all at once
+      -> release -> load -> memory -> leave -> parent's check -> done
+
+The root never decides that something hangs: it reports facts as JSON lines on its report pipe, and the coordinator, which
+outlives any hang here, kills what is overdue. A killed worker is to the root a worker that ended.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import selectors
+import sys
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+from lab.errors import LabFault
+from lab.native.cryptoki import CryptokiError
+from lab.record.order import TrialOrder
+from lab.worker.family import Child, fork, spawn
+from lab.worker.member import context_of, drive_of
+from lab.worker.policies import policy_of
+from lab.worker.process import die_with_parent, let_stacks_be_read, pss_kib
+from lab.worker.steps import SetUpFailed
+
+REPORT_FD: Final = 3
+_STAGGER_PATIENCE_S: Final = 1.0  # a worker that hangs in its set-up must not keep the others from theirs
+_RELEASE_AHEAD_NS: Final = 5_000_000
+_RELEASE_AHEAD_PER_WORKER_NS: Final = 200_000
+
+
+def report(event: str, **facts: Any) -> None:
+    """One line to the coordinator; shorter than PIPE_BUF, so lines of several writers never mix."""
+    os.write(REPORT_FD, json.dumps({"event": event, **facts}).encode() + b"\n")
+
+
+class Root:
+    """One trial's tree from the inside."""
+
+    def __init__(self, order: TrialOrder) -> None:
+        self.order = order
+        self.policy = policy_of(order)
+        self.context = context_of(order)
+        self.drive = drive_of(order, 0)
+        self.failure: SetUpFailed | None = None
+        self.children: list[Child] = []
+        self.selector = selectors.DefaultSelector()
+
+    def run(self) -> None:
+        self._before_fork()
+        for process in range(1, self.order.processes + 1):
+            self._bear(process)
+        self._set_up()
+        self.context.stop()
+        self._release()
+        self._until(lambda child: child.finished)
+        report("memory", pss_kib={child.process: pss_kib(child.pid) for child in self.children if not child.ended})
+        self._tell_all("leave")
+        self._until(lambda child: False)
+        self._after_children()
+
+    def _before_fork(self) -> None:
+        try:
+            self.policy.before_fork(self.context, self.drive, self.order.threads)
+            if self.policy.in_root:
+                self.context.once("first")
+            if self.order.fork_point == "mid-operation":
+                self.context.begin_operation()
+            if self.order.fork_point == "threads-busy":
+                self.context.occupy(self.drive, self.order.busy_threads)
+        except SetUpFailed as error:
+            self.failure = error
+            report("root-failed", failure=str(error))
+        except CryptokiError as error:
+            report("root-failed", failure=str(error))
+
+    def _bear(self, process: int) -> None:
+        if self.order.kind == "spawn":
+            child = spawn(self.order, process)
+        else:
+            child = fork(self.order, process, self.context, self.failure, self.children)
+        self.children.append(child)
+        self.selector.register(child.handle, selectors.EVENT_READ, (child, "handle"))
+        self.selector.register(child.channel, selectors.EVENT_READ, (child, "channel"))
+        report("born", process=process, pid=child.pid)
+
+    def _set_up(self) -> None:
+        if self.order.start == "herd":
+            self._tell_all("begin")
+        else:
+            for child in self.children:
+                self._tell(child, "begin")
+                self._until(lambda c, this=child: c is not this or c.ready, _STAGGER_PATIENCE_S)  # type: ignore[misc]
+        load_ns = self.order.warmup_ns + self.order.duration_ns
+        spare_s = (self.order.deadline_ns - time.monotonic_ns() - load_ns) / 1e9
+        self._until(lambda child: child.ready, max(0.0, spare_s / 2))
+
+    def _release(self) -> None:
+        at_ns = time.monotonic_ns() + _RELEASE_AHEAD_NS + _RELEASE_AHEAD_PER_WORKER_NS * len(self.children)
+        report("released", at_ns=at_ns)
+        self._tell_all("release", at_ns)
+
+    def _after_children(self) -> None:
+        """The parent's context must have survived its children."""
+        report("checking")
+        if self.policy.in_root and self.failure is None:
+            self.context.once("parent_check", resume=self.order.fork_point == "mid-operation")
+            try:
+                self.context.leave(True, True)
+            except (SetUpFailed, CryptokiError):
+                pass  # on record as a teardown row
+        report("done")
+
+    def _tell(self, child: Child, word: Any, at_ns: int = 0) -> None:
+        if child.ended:
+            return
+        try:
+            child.channel.send(word, at_ns)
+        except OSError:
+            pass  # it is ending; its handle will say so
+
+    def _tell_all(self, word: Any, at_ns: int = 0) -> None:
+        for child in self.children:
+            self._tell(child, word, at_ns)
+
+    def _until(self, satisfied: Callable[[Child], bool], patience_s: float | None = None) -> None:
+        """Takes in what children say until each is satisfied or has ended, or patience runs out."""
+        until = None if patience_s is None else time.monotonic() + patience_s
+        while any(not (child.ended or satisfied(child)) for child in self.children):
+            left = None if until is None else until - time.monotonic()
+            if left is not None and left <= 0:
+                return
+            for key, _ in self.selector.select(left):
+                child, what = key.data
+                if not child.ended:
+                    self._hear(child) if what == "channel" else self._bury(child)
+
+    def _hear(self, child: Child) -> None:
+        try:
+            message = child.channel.recv()
+        except (EOFError, OSError):
+            self.selector.unregister(child.channel)
+            return
+        child.ready |= message.word == "ready"
+        child.finished |= message.word == "finished"
+        report(message.word, process=child.process, failure=message.failure)
+
+    def _bury(self, child: Child) -> None:
+        self.selector.unregister(child.handle)
+        if child.channel in self.selector.get_map():
+            self.selector.unregister(child.channel)
+        report("ended", process=child.process, status=child.reap())
+
+
+def main() -> None:
+    die_with_parent(int(sys.argv[1]))
+    let_stacks_be_read()
+    order = TrialOrder.from_json(sys.stdin.read())
+    try:
+        Root(order).run()
+    except (LabFault, OSError) as fault:
+        report("fault", message=str(fault))
+        os._exit(70)
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

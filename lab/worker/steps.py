@@ -1,0 +1,44 @@
+"""Steps of a context's set-up as rows: two-step like every row, so that a crash or hang in C_Login is on record too."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from lab.native.cryptoki import CryptokiError, NotAModule
+from lab.native.loops import Drive
+from lab.record.names import FUNCTION_NUMBER, ckr_name
+
+CKR_SLOT_ID_INVALID, CKR_GENERAL_ERROR, CKR_TOKEN_NOT_PRESENT, CKR_KEY_HANDLE_INVALID = 0x3, 0x5, 0xE0, 0x60
+
+
+class SetUpFailed(Exception):
+    """A step of the set-up failed: this process has no usable context. The operations it was to do are refused."""
+
+    def __init__(self, function: str, ckr: int) -> None:
+        super().__init__(f"{function} {ckr_name(ckr)}")
+        self.function = function
+        self.ckr = ckr
+
+    @property
+    def refusal(self) -> tuple[int, int]:
+        """CKR code and number of the function, for the rows of the refused operations."""
+        return self.ckr, FUNCTION_NUMBER.get(self.function, 0)
+
+
+@contextmanager
+def step(drive: Drive, kind: str, phase: str = "setup") -> Iterator[None]:
+    """Records the block as one row; a CryptokiError in it is recorded and becomes SetUpFailed."""
+    row = drive.begin(kind, phase)
+    try:
+        yield
+    except CryptokiError as error:
+        drive.end(row, error.ckr, FUNCTION_NUMBER.get(error.function, 0))
+        raise SetUpFailed(error.function, error.ckr) from None
+    except SetUpFailed as error:
+        drive.end(row, *error.refusal)
+        raise
+    except NotAModule as error:
+        drive.end(row, CKR_GENERAL_ERROR)
+        raise SetUpFailed(f"loading: {error}", CKR_GENERAL_ERROR) from None
+    drive.end(row)
