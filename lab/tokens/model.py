@@ -101,6 +101,10 @@ class Token(Protocol):
     @property
     def kind(self) -> str: ...
 
+    @property
+    def path(self) -> Path:
+        """The PKCS#11 library's file. Raises ScenarioError where it is not there."""
+
     def check(self, keys: frozenset[str], mechanisms: frozenset[tuple[str, str]]) -> None:
         """Raises ScenarioError where a run with these key kinds and (key kind, mechanism) pairs cannot work.
 

@@ -48,7 +48,7 @@ class Module:
         """How to use the token. `folder` is made and stays empty."""
         folder.mkdir(mode=0o700)
         return TokenAccess(
-            self._path(),
+            self.path,
             self._token_label(),
             read_pin(self._settings),
             self._key_label(key) if key else "",
@@ -77,7 +77,7 @@ class Module:
     ) -> Request:
         return Request(
             task,
-            str(self._path()),
+            str(self.path),
             self._token_label(),
             pin=read_pin(self._settings).reveal(),
             pin_key="token.pin_env" if self._settings.pin_env else "token.pin_file",
@@ -87,7 +87,9 @@ class Module:
             ids=ids,
         )
 
-    def _path(self) -> Path:
+    @property
+    def path(self) -> Path:
+        """See Token."""
         path = self._settings.path
         if path is None:
             raise ScenarioError('token.path: needed for kind = "module": the PKCS#11 library to load')

@@ -53,7 +53,7 @@ class SoftHsm:
 
     def check(self, keys: frozenset[str], mechanisms: frozenset[tuple[str, str]]) -> None:
         """See Token. All kinds of keys can be made, so `keys` is not looked at."""
-        module = self._module()
+        module = self.path
         if mechanisms:
             with tempfile.TemporaryDirectory(prefix="lab-token-") as folder:
                 environment = _configure(Path(folder), self._reset_on_fork)
@@ -64,7 +64,7 @@ class SoftHsm:
         folder.mkdir(mode=0o700)
         request = Request(
             "provision",
-            str(self._module()),
+            str(self.path),
             TOKEN_LABEL,
             pin=self._pin.reveal(),
             so_pin=secrets.token_hex(_PIN_BYTES),
@@ -81,7 +81,7 @@ class SoftHsm:
         folder.mkdir(mode=0o700)
         shutil.copytree(self._golden / "tokens", folder / "tokens")
         environment = _configure(folder, self._reset_on_fork)
-        return TokenAccess(self._module(), TOKEN_LABEL, self._pin, key or "", environment)
+        return TokenAccess(self.path, TOKEN_LABEL, self._pin, key or "", environment)
 
     def retire(self) -> None:
         """Removes the golden copy. Trials' copies belong to their trials."""
@@ -89,8 +89,9 @@ class SoftHsm:
             shutil.rmtree(self._golden, ignore_errors=True)
             self._golden = None
 
-    @staticmethod
-    def _module() -> Path:
+    @property
+    def path(self) -> Path:
+        """See Token."""
         module = find_module()
         if module is None:
             where = os.environ.get(OVERRIDE)

@@ -11,10 +11,10 @@ import os
 import re
 import signal
 import subprocess
-import sys
 from collections.abc import Mapping
 from typing import Any, Final
 
+from lab import program
 from lab.errors import LabFault, ScenarioError
 from lab.native.cryptoki import LibraryInfo, TokenInfo
 from lab.tokens.model import KeyInfo, Prepared
@@ -35,15 +35,12 @@ def ask(
     `environment` comes on top of this process's own; the variable named `without` (the one with the PIN) is taken out.
     Raises ScenarioError where the module or the token is not what the scenario says, which includes a crash and a hang.
     """
-    merged = {**os.environ, **environment}
-    if without is not None:
-        merged.pop(without, None)
     process = subprocess.Popen(
-        [sys.executable, "-m", "lab.tokens.probe"],
+        program.command("lab.tokens.probe"),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        env=merged,
+        env={**program.environment(without), **environment},
         text=True,
         errors="replace",
         start_new_session=True,
