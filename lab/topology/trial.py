@@ -162,9 +162,10 @@ def _capacity(arm: Arm, due: tuple[NDArray[np.int64], ...]) -> int:
 
 
 def _record(planned: PlannedTrial, arm: Arm, order: TrialOrder, watch: Watch) -> TrialRecord:
-    processes = tuple(_process(watch, seen, arm, order) for _, seen in sorted(watch.seen.items()))
+    all_seen = [watch.seen.get(n, Seen(n, 0, None, end="never-started")) for n in range(arm.topology.processes + 1)]
+    processes = tuple(_process(watch, seen, arm, order) for seen in all_seen)
     because = [f"trial {planned.number}: {fault}" for fault in watch.faults]
-    missing = arm.topology.processes + 1 - len(processes)
+    missing = sum(seen.end == "never-started" for seen in all_seen)
     if missing and not watch.partial and watch.seen[0].end == "exit":
         because.append(f"trial {planned.number}: {missing} workers were never started")
     return TrialRecord(
