@@ -33,13 +33,13 @@ class Bench:
         paths = {"TAP": str(self.tap), "MODULE": str(self.module), "PYTHONPATH": os.pathsep.join(sys.path)}
         return kept | mine | paths | more
 
-    def python(self, script: str, *, check: bool = True, **more: str) -> subprocess.CompletedProcess[str]:
+    def python(self, script: str, **more: str) -> subprocess.CompletedProcess[str]:
         """Runs a script in a fresh interpreter; it has `tap` and `fake` (see caller.py) already."""
         head = "import ctypes, os, sys\nfrom tests.native.caller import *\n"
         head += "tap, fake = Module(os.environ['TAP']), Fake(os.environ['MODULE'])\n"
         command = [sys.executable, "-c", head + script]
         done = subprocess.run(command, env=self.environment(**more), capture_output=True, text=True, timeout=100)
-        assert not check or done.returncode == 0, done.stderr
+        assert done.returncode == 0, done.stderr
         return done
 
     def stress(self, mode: str, *, threads: int = 4, calls: int = 100, **more: str) -> subprocess.CompletedProcess[str]:

@@ -10,7 +10,7 @@ import pytest
 
 from lab.record.dtypes import ENDED, LOCKING
 from lab.record.names import FUNCTION_NUMBER, FUNCTIONS
-from tests.native.build import SOURCES, compile_c
+from tests.native.build import compile_c
 from tests.native.conftest import KEY, Bench
 from tests.native.recorded import Recorded, read_folder
 
@@ -199,10 +199,12 @@ def test_without_a_key_two_runs_tag_the_same_output_differently(bench: Bench) ->
     script = "tap.call_once('C_GenerateRandom')"
     keyless = "import os; os.environ.pop('LAB_TAP_KEY', None)\n"
     for _ in range(2):
-        bench.python(f"{keyless}\nimport subprocess\nhead = {script!r}\n"
-                     "code = 'import os\\nfrom tests.native.caller import *\\n"
-                     "tap = Module(os.environ[\"TAP\"])\\n' + head\n"
-                     "subprocess.run([sys.executable, '-c', code], check=True)")
+        bench.python(
+            f"{keyless}\nimport subprocess\nhead = {script!r}\n"
+            "code = 'import os\\nfrom tests.native.caller import *\\n"
+            'tap = Module(os.environ["TAP"])\\n\' + head\n'
+            "subprocess.run([sys.executable, '-c', code], check=True)"
+        )
     tags = [int(one.rows["tag"][0]) for one in read_folder(bench.folder).values()]
     assert len(tags) == 4
     assert len(set(tags)) == 3
