@@ -12,7 +12,7 @@ from lab.record import dtypes
 from lab.record.names import FUNCTION_NUMBER
 from tests.native.build import SOURCES, compile_c
 
-HEADER_FIELDS = [*dtypes.HEADER.fields or ()]
+HEADER_FIELDS = list(dtypes.HEADER.fields or ())
 
 
 def fields_of(row: str) -> list[str]:

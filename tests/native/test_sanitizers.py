@@ -50,9 +50,9 @@ class Instrumented:
     folder: Path
 
     def run(self, mode: str, rows: Path, *, program: str = "stress") -> subprocess.CompletedProcess[str]:
-        libraries = [str(self.folder / f"{name}.so") for name in LIBRARIES]
-        environment = os.environ | OPTIONS | {"LAB_TAP_MODULE": libraries[1], "LAB_TAP_DIR": str(rows)}
-        command = [str(self.folder / program), *libraries, mode, "4", "200"]
+        tap, fake = str(self.folder / "tap.so"), str(self.folder / "fake.so")
+        environment = os.environ | OPTIONS | {"LAB_TAP_MODULE": fake, "LAB_TAP_DIR": str(rows)}
+        command = [str(self.folder / program), tap, fake, mode, "4", "200"]
         return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=100)
 
 
