@@ -1,0 +1,96 @@
+"""Whole runs of the lab as a user starts them, in processes of their own, and a look at what they leave behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from lab import program
+
+PATIENCE_S = 5.0
+"""How long after a run's end something of it may still be there."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where one test runs the lab: a run folder, and a temporary folder that only this run's processes use."""
+
+    folder: Path
+    mark: str = field(default_factory=lambda: uuid.uuid4().hex)
+
+    @property
+    def out(self) -> Path:
+        return self.folder / "run"
+
+    @property
+    def temporary(self) -> Path:
+        return self.folder / "temporary"
+
+    def start(
+        self, scenario: Path, *options: str, environment: Mapping[str, str] | None = None
+    ) -> subprocess.Popen[str]:
+        """The lab, started and not waited for."""
+        self.temporary.mkdir(exist_ok=True)
+        command = program.command("lab", str(scenario), "--out", str(self.out), *options)
+        inherited = {**program.environment(), "TMPDIR": str(self.temporary), "LAB_TEST_MARK": self.mark}
+        return subprocess.Popen(
+            command,
+            env={**inherited, **(environment or {})},
+            cwd=self.folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(
+        self, scenario: Path, *options: str, environment: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """The lab, run to its end."""
+        process = self.start(scenario, *options, environment=environment)
+        out, err = process.communicate()
+        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+    def processes(self) -> list[psutil.Process]:
+        """Every living process that carries this run's mark in its environment."""
+        found = []
+        for process in psutil.process_iter():
+            try:
+                if process.environ().get("LAB_TEST_MARK") == self.mark and process.status() != psutil.STATUS_ZOMBIE:
+                    found.append(process)
+            except (psutil.NoSuchProcess, psutil.AccessDenied):
+                continue
+        return found
+
+    def leftovers(self) -> list[str]:
+        """Processes and private folders that outlive the run by more than PATIENCE_S."""
+        _, alive = psutil.wait_procs(self.processes(), timeout=PATIENCE_S)
+        return [*(f"{p.pid} {p.name()}" for p in alive), *map(str, self.temporary.iterdir())]
+
+    def summary(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads((self.out / "summary.json").read_text())
+        return found
+
+    def trial(self, number: int = 1) -> dict[str, Any]:
+        """trial.json of one trial."""
+        (path,) = (self.out / "trials").glob(f"{number:04d}-*/trial.json")
+        found: dict[str, Any] = json.loads(path.read_text())
+        return found
+
+
+def balanced(arm: Mapping[str, Any]) -> bool:
+    """Nothing planned has got lost, and something was planned."""
+    parts = ("ok", "fail", "info", "shed")
+    return bool(arm["planned"] > 0 and arm["planned"] == sum(arm[part] for part in parts))
+
+
+def shared_memory() -> set[str]:
+    return set(os.listdir("/dev/shm"))

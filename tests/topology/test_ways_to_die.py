@@ -1,0 +1,205 @@
+"""A table of ways to die. In every case nothing recorded is lost, the outcome has a name, and nothing is left behind."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import pyarrow.parquet as pq
+import pytest
+
+from lab.record.names import FUNCTION_NUMBER
+from tests.runs import Place, balanced, shared_memory
+from tests.topology.conftest import Mischief
+
+OPEN = '[load]\nmode = "open"\nrate_hz = 300\nwarmup_s = 0\nduration_s = 0.5\n'
+CLOSED = '[load]\nmode = "closed"\nwarmup_s = 0\nduration_s = 0.3\n'
+LONG = '[load]\nmode = "open"\nrate_hz = 100\nwarmup_s = 0\nduration_s = 30\n'
+
+
+@dataclass(frozen=True)
+class Death:
+    """How one worker dies, and what the record must say of it."""
+
+    mischief: str
+    end: str
+    status: int
+    layer: str
+    code: str
+    last_call: str | None
+
+
+DEATHS = {
+    "SIGSEGV in a signature": Death("sigsegv@C_Sign#9", "signal", signal.SIGSEGV, "signal", "SIGSEGV", "C_Sign"),
+    "SIGKILL in a signature": Death("sigkill@C_Sign#9", "signal", signal.SIGKILL, "signal", "SIGKILL", "C_Sign"),
+    "exit(0) in the middle": Death("exit0@C_Sign#9", "exit", 0, "signal", "EXIT-0", "C_Sign"),
+    "a hang in a C call": Death("hang@C_Sign#9", "hang", 0, "hang", "HANG", "C_Sign"),
+    "a fork whose parent dies": Death("fork-and-die@C_Sign#9", "exit", 3, "signal", "EXIT-3", "C_Sign"),
+    "SIGSEGV in the set-up": Death("sigsegv@C_Login#1", "signal", signal.SIGSEGV, "signal", "SIGSEGV", "C_Login"),
+    "a hang in the set-up": Death("hang@C_OpenSession#1", "hang", 0, "hang", "HANG", "C_OpenSession"),
+}
+
+
+@pytest.mark.parametrize("death", DEATHS.values(), ids=DEATHS)
+@pytest.mark.parametrize("topology", ["prefork", "worker"])
+def test_a_worker_that_dies_is_named_counted_and_cleaned_up(
+    death: Death, topology: str, place: Place, mischief: Mischief
+) -> None:
+    before = shared_memory()
+    threads = 2 if topology == "worker" else 1
+    tables = f'timeout_s = 4\n[topology]\nkind = "{topology}"\nprocesses = 3\nthreads = {threads}\n{OPEN}'
+    # top-level keys must come before the tables
+    path = mischief.scenario(death.mischief, tables.removeprefix("timeout_s = 4\n"))
+    done = place.run(path, "--set", "timeout_s=4", environment=mischief.environment)
+    assert done.returncode == 0, done.stderr
+    assert mischief.happened
+    (arm,) = place.summary()["arms"].values()
+    assert balanced(arm)
+    assert arm["ok"] > 0
+    odd = [p for p in place.trial()["processes"] if p["end"] != "exit" or not p["finished"]]
+    assert [(p["end"], p["status"], p["last_call"]) for p in odd] == [(death.end, death.status, death.last_call)]
+    named = {(f["layer"], f["code"]): f["processes"] for f in arm["failures"]}
+    assert named[death.layer, death.code] == 1
+    if death.end == "hang":
+        (stack,) = place.out.glob("trials/*/stack-*.txt")
+        assert "mischief_hang" in stack.read_text()
+    assert place.leftovers() == []
+    assert shared_memory() == before
+
+
+def test_the_call_that_killed_a_worker_is_the_last_row_of_its_calls(place: Place, mischief: Mischief) -> None:
+    path = mischief.scenario("sigkill@C_Sign#9", f'[topology]\nkind = "prefork"\nprocesses = 2\n{CLOSED}')
+    assert place.run(path, environment=mischief.environment).returncode == 0
+    (calls,) = place.out.glob("trials/*/calls.parquet")
+    table = pq.read_table(calls).to_pydict()
+    unfinished = [i for i, state in enumerate(table["state"]) if state == 1]
+    (row,) = unfinished
+    of_victim = [i for i, process in enumerate(table["process"]) if process == table["process"][row]]
+    assert table["function"][row] == FUNCTION_NUMBER["C_Sign"]
+    assert row == of_victim[-1]
+    signed = [i for i in of_victim if table["function"][i] == FUNCTION_NUMBER["C_Sign"]]
+    assert len(signed) == 9  # the eight that returned, and the one that did not
+    (operations,) = place.out.glob("trials/*/operations.parquet")
+    rows = pq.read_table(operations).to_pydict()
+    of_victim = [i for i, process in enumerate(rows["process"]) if process == table["process"][row]]
+    assert sum(rows["outcome"][i] == 2 for i in of_victim) == 1
+
+
+@pytest.mark.parametrize("mischief_word", ["sigsegv@C_Sign#1", "sigkill@C_Login#1", "hang@C_Sign#1", "exit0@C_Sign#1"])
+def test_a_trial_root_that_dies_leaves_a_named_outcome_and_nothing_else(
+    mischief_word: str, place: Place, mischief: Mischief
+) -> None:
+    tables = f'[topology]\nprocesses = 3\n[context]\npolicy = "shared"\n{OPEN}'
+    path = mischief.scenario(mischief_word, tables, who="root")
+    place.run(path, "--set", "timeout_s=2", environment=mischief.environment)
+    (arm,) = place.summary()["arms"].values()
+    assert balanced(arm)
+    assert arm["shed"] == arm["planned"]
+    root = place.trial()["processes"][0]
+    expected = {"sigsegv": "signal", "sigkill": "signal", "hang": "hang", "exit0": "exit"}
+    assert root["end"] == expected[mischief_word.split("@")[0]]
+    assert arm["failures"]
+    assert place.leftovers() == []
+
+
+def test_workers_of_a_root_that_dies_in_the_load_end_with_it(
+    place: Place, scenario: Callable[[str], Path]
+) -> None:
+    running = place.start(scenario(f'blocks = 1\n[topology]\nprocesses = 3\n[context]\npolicy = "shared"\n{LONG}'))
+    root = _wait_for_load(place)
+    root.kill()
+    running.communicate()
+    trial = place.trial()
+    assert [p["end"] for p in trial["processes"]] == ["signal", "root-died", "root-died", "root-died"]
+    (arm,) = place.summary()["arms"].values()
+    assert balanced(arm)
+    assert arm["ok"] > 0
+    assert place.leftovers() == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
+def test_an_interrupted_run_seals_what_was_measured_and_ends_with_130(
+    number: signal.Signals, place: Place, scenario: Callable[[str], Path]
+) -> None:
+    running = place.start(scenario(f"blocks = 2\n[topology]\nprocesses = 3\n{LONG}"))
+    _wait_for_load(place)
+    running.send_signal(number)
+    out, err = running.communicate()
+    assert running.returncode == 130, err
+    (arm,) = place.summary()["arms"].values()
+    assert balanced(arm)
+    assert arm["ok"] > 0
+    assert place.trial()["partial"] is True
+    assert place.leftovers() == []
+
+
+def test_a_killed_coordinator_leaves_its_rows_and_nothing_that_runs(
+    place: Place, scenario: Callable[[str], Path], tmp_path: Path
+) -> None:
+    text = f"blocks = 1\n[topology]\nprocesses = 3\n{LONG}"
+    running = place.start(scenario(text))
+    _wait_for_load(place)
+    running.kill()
+    running.communicate()
+    assert place.leftovers() == []
+    assert list(place.out.glob("trials/*/operations-1.rows"))
+    again = Place(tmp_path / "again")
+    again.folder.mkdir()
+    done = again.run(scenario(text.replace("duration_s = 30", "duration_s = 0.2")))
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_wrong_signature_is_found_although_the_module_called_it_good(place: Place, mischief: Mischief) -> None:
+    path = mischief.scenario("wrong-signature@C_Sign#9", f"[topology]\nprocesses = 2\n{OPEN}")
+    place.run(path, environment=mischief.environment)
+    (arm,) = place.summary()["arms"].values()
+    assert ("wrong-result", 1) in {(f["layer"], f["count"]) for f in arm["failures"]}
+    assert arm["verified"] == arm["ok"] - 1
+    assert arm["response_ms"]["p50"] is None  # an arm that signs wrongly has no latency
+
+
+def test_a_full_disk_gives_one_clear_error_and_keeps_what_was_written(
+    place: Place, scenario: Callable[[str], Path], small_disk: Path
+) -> None:
+    text = '[workload]\nkind = "null"\n[load]\nmode = "closed"\nwarmup_s = 0\nduration_s = 2\n'
+    done = Place(small_disk).run(scenario(f"blocks = 2\n{text}"))
+    assert done.returncode == 1
+    assert "disk is full" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert list(small_disk.glob("run/trials/*/operations-*.rows"))
+
+
+def _wait_for_load(place: Place) -> psutil.Process:
+    """The trial root, once its three workers have all begun to write rows of the load."""
+    while True:
+        rows = list(place.out.glob("trials/0001-*/operations-[123].rows"))
+        if len(rows) == 3 and all(_claimed(path) > 12 for path in rows):
+            break
+    (root,) = [p for p in place.processes() if "lab.worker.root" in " ".join(p.cmdline()) and _is_root(p)]
+    return root
+
+
+def _claimed(path: Path) -> int:
+    from lab.record.rowfile import read_header
+
+    header = read_header(path)
+    return 0 if header is None else int(header["claimed"])
+
+
+def _is_root(process: psutil.Process) -> bool:
+    parent = process.parent()
+    return parent is not None and "lab.topology.keeper" in " ".join(parent.cmdline())
+
+
+def test_the_record_of_a_trial_survives_its_round_trip_through_json(place: Place, mischief: Mischief) -> None:
+    from lab.record.model import TrialRecord
+
+    path = mischief.scenario("sigsegv@C_Sign#3", f"[topology]\nprocesses = 2\n{OPEN}")
+    place.run(path, environment=mischief.environment)
+    (file,) = place.out.glob("trials/*/trial.json")
+    data = json.loads(file.read_text())
+    assert json.loads(json.dumps(TrialRecord.from_json(data).to_json())) == data
