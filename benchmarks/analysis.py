@@ -2,8 +2,8 @@
 
     python benchmarks/analysis.py [--operations 10000000] [--trials 10] [--processes 2] [--threads 1] [--workload sign]
 
-Writes synthetic sealed trials (two PKCS#11 calls per operation), then rebuilds the summary in a child process of its own,
-whose peak memory is what is reported. Prints one line of JSON.
+Writes synthetic sealed trials (two PKCS#11 calls per operation), then rebuilds the summary in a child process of its
+own, whose peak memory is what is reported. Prints one line of JSON.
 """
 
 from __future__ import annotations
