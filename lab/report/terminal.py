@@ -1,4 +1,4 @@
-"""A summary on the terminal, for a reader who has not read the docs. Fits 80 columns; plain text where it is no terminal."""
+"""A summary on the terminal, for a reader without the docs. Fits 80 columns; plain text where it is no terminal."""
 
 from __future__ import annotations
 
@@ -34,7 +34,12 @@ def show(summary: Mapping[str, Any], console: Console) -> None:
     _validity(summary, console)
     _grid(console, "Arms", arms, _ARM_LINES)
     if open_loop:
-        _grid(console, "Open loop: operations came at planned times, in ms", open_loop, _OPEN_LINES)
+        _grid(
+            console,
+            "Open loop, in ms (response: from the planned time, service: from the start)",
+            open_loop,
+            _OPEN_LINES,
+        )
     if closed_loop:
         _grid(console, "Closed loop: each thread started the next operation at once", closed_loop, _CLOSED_LINES)
     _grid(console, "What a context costs", arms, _COST_LINES)
@@ -95,12 +100,15 @@ def _sessions(arm: Arm) -> str:
     return f"{arm['sessions']['opened']:,} / {arm['sessions']['leaked']:,}"
 
 
-_ARM_LINES: Final[tuple[Line, ...]] = (
+_SETTINGS: Final[tuple[Line, ...]] = (
     ("context policy", _policy),
     ("topology, processes x threads", _shape),
     ("locking", lambda arm: arm["locking"] or words.MISSING),
     ("workload", _workload),
     ("trials", lambda arm: count(arm["trials"])),
+)
+_ARM_LINES: Final[tuple[Line, ...]] = (
+    *_SETTINGS,
     ("ok", lambda arm: count(arm["ok"])),
     ("fail (an error came back)", lambda arm: count(arm["fail"])),
     ("info (crash, hang: unknown)", lambda arm: count(arm["info"])),
@@ -135,7 +143,15 @@ def _grid(console: Console, title: str, arms: Mapping[str, Arm], lines: Sequence
     names = list(arms)
     console.print()
     console.print(Text(title, style="bold"))
-    if len(names) <= SIDE_BY_SIDE and _width(arms, lines) <= console.width:
+    few = len(names) <= SIDE_BY_SIDE
+    if lines is _ARM_LINES and not (few and _width(arms, lines) <= console.width):
+        # To save room, what describes every arm alike is said once.
+        same = [line for line in _SETTINGS if len({line[1](arm) for arm in arms.values()}) == 1]
+        lines = [line for line in lines if line not in same]
+        if same:
+            told = "; ".join(f"{label} {text(arms[names[0]])}" for label, text in same)
+            console.print(Padding(Text(f"in every arm: {told}"), (0, 0, 0, 2)))
+    if few and _width(arms, lines) <= console.width:
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
         table.add_column("", no_wrap=True)
         for name in names:
@@ -144,13 +160,7 @@ def _grid(console: Console, title: str, arms: Mapping[str, Arm], lines: Sequence
             table.add_row(label, *(Text(text(arms[name])) for name in names))
         console.print(table)
         return
-    # Lines that are the same in every arm are said once; the others are columns, as many at a time as fit.
-    same = [line for line in lines if len({line[1](arm) for arm in arms.values()}) == 1 and len(names) > 1]
-    differ = [line for line in lines if line not in same]
-    if same:
-        first = arms[names[0]]
-        console.print(Text("  in every arm: " + "; ".join(f"{label} {text(first)}" for label, text in same)))
-    for part in _parts(arms, differ, console.width):
+    for part in _parts(arms, lines, console.width):
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
         table.add_column("arm", overflow="fold")
         for label, _ in part:
@@ -234,10 +244,16 @@ def _comparisons(found: Sequence[Mapping[str, Any]], console: Console) -> None:
         return
     console.print()
     console.print(Text("Comparisons, trial by trial within each block [95 % interval]", style="bold"))
-    for each in found[:COMPARISONS_SHOWN]:
-        _bullet(console, Text(words.comparison(each), style=_STYLE.get(each["verdict"], "default")))
-    if len(found) > COMPARISONS_SHOWN:
-        _bullet(console, Text(f"and {len(found) - COMPARISONS_SHOWN} more, in summary.json"))
+    lines: dict[str, str] = {}
+    for each in found:
+        if each["verdict"] == "not-comparable":  # mostly for a reason that all metrics share
+            lines[f"{each['arm']} cannot be compared with {each['baseline']}: {each['because']}"] = "yellow"
+        else:
+            lines[words.comparison(each)] = _STYLE.get(each["verdict"], "default")
+    for text, style in list(lines.items())[:COMPARISONS_SHOWN]:
+        _bullet(console, Text(text, style=style))
+    if len(lines) > COMPARISONS_SHOWN:
+        _bullet(console, Text(f"and {len(lines) - COMPARISONS_SHOWN} more, in summary.json"))
 
 
 _STYLE: Final = {"faster": "green", "slower": "red", "equivalent": "cyan"}

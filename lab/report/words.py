@@ -73,6 +73,8 @@ def comparison(found: Mapping[str, Any]) -> str:
     subject, arm, baseline = metric(found["metric"]), found["arm"], found["baseline"]
     margin = f"{100 * found['margin']:g} %"
     because = f" ({found['because']})" if found["because"] else ""
+    if found["verdict"] == "inconclusive" and str(found["because"]).startswith("the interval"):
+        because = ""  # the sentence shows both, the interval and the margin
     if found["verdict"] == "not-comparable":
         return f"{subject}: {arm} cannot be compared with {baseline}{because}"
     if found["ratio"] is None:
@@ -85,10 +87,8 @@ def comparison(found: Mapping[str, Any]) -> str:
         ends = [100 * (end - 1) * (1 if up else -1) for end in found["ci"]]
         low, high = sorted(ends)
         spread = f" [{_percent(low)}, {_percent(high)}]"
-    return (
-        f"{subject}: {arm} is {_percent(100 * change)} {more if up else less} than {baseline}{spread}:"
-        f" {found['verdict']} at a margin of {margin}{because}"
-    )
+    figure = f"{_percent(100 * change)} {more if up else less} than" if change >= 0.0005 else "the same as"
+    return f"{subject}: {arm} is {figure} {baseline}{spread}: {found['verdict']} at a margin of {margin}{because}"
 
 
 def _directions(name: str) -> tuple[str, str]:
