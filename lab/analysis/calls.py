@@ -17,7 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lab.analysis.sessions import SessionHistory, history
-from lab.record.columns import Table
 from lab.record.dtypes import ENDED
 from lab.record.names import FUNCTION_NUMBER, ckr_name, function_name
 
@@ -38,9 +37,12 @@ class Origin:
 
 
 class ProcessCalls:
-    """Columns of lab.record.columns.CALLS for one process, ascending in started_ns."""
+    """Columns of lab.record.columns.CALLS for one process, ascending in started_ns.
 
-    def __init__(self, index: int, calls: Table, origin: Origin) -> None:
+    Takes `calls` over, and may empty it.
+    """
+
+    def __init__(self, index: int, calls: dict[str, NDArray[Any]], origin: Origin) -> None:
         self.index = index
         self.origin = origin
         started = calls["started_ns"]
@@ -48,7 +50,8 @@ class ProcessCalls:
             self._calls: Any = calls
         else:
             order = np.argsort(started, kind="stable")
-            self._calls = {name: column[order] for name, column in calls.items()}
+            # Column by column, so that the unsorted rows are never all there beside the sorted ones.
+            self._calls = {name: calls.pop(name)[order] for name in list(calls)}
         self._rows_of: dict[str, Rows] = {}
 
     def __len__(self) -> int:

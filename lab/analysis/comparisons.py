@@ -1,8 +1,9 @@
-"""Arms against the first arm, block by block, with one of five verdicts.
+"""Arms against a baseline, block by block, with one of five verdicts.
 
-The baseline is the scenario's first arm. Each other arm is compared with it in each metric that the scenario gives a
-margin: the figure of each trial, divided by that of the baseline's trial in the same block, as a logarithm; then the
-exact sign-flip test and its interval over blocks (signflip.py).
+The baseline is the scenario's first arm; where that arm has no operation that ended well, or wrong signatures,
+nothing can be compared with it, and the first arm that has a latency takes its place. Each other arm is compared with
+it in each metric that the scenario gives a margin: the figure of each trial, divided by that of the baseline's trial
+in the same block, as a logarithm; then the exact sign-flip test and its interval over blocks (signflip.py).
 
 Failure rates come first: the latency of survivors is no latency. Where one arm has no operation that ended well, has
 a wrong signature, or fails more often than the other (Fisher's exact test over all operations, p < 0.05; it takes
@@ -74,14 +75,17 @@ def compare(
     seed: int,
     doubt: Doubt = lambda metric, baseline, arm: None,
 ) -> list[Comparison]:
-    """Every arm but the first against the first, in every metric of `margins`; trials by arm name."""
+    """Every arm against the baseline, in every metric of `margins`; trials by arm name."""
     if not arms:
         return []
-    baseline = arms[0]
     figures = {arm: _by_block(trials.get(arm, ())) for arm in arms}
     outcomes = {arm: sum((trial.outcomes for trial in trials.get(arm, ())), Outcomes()) for arm in arms}
+    sound = (arm for arm in arms if outcomes[arm].ok and not outcomes[arm].wrong)
+    baseline = next(sound, arms[0])
     found = []
-    for arm in arms[1:]:
+    for arm in arms:
+        if arm == baseline:
+            continue
         try:
             obstacle = failure_rates_differ(outcomes[baseline], outcomes[arm], baseline, arm)
         except Exception as problem:  # what cannot be judged is not comparable, never a verdict

@@ -7,9 +7,10 @@ all of its columns has a method `cut`; a plain mapping of arrays is sliced.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lab.record.columns import Table
 
@@ -18,13 +19,13 @@ from lab.record.columns import Table
 class Cuttable(Protocol):
     """A table that loads only the rows that are asked for."""
 
-    def cut(self, start: int, stop: int) -> Table:
+    def cut(self, start: int, stop: int) -> dict[str, NDArray[Any]]:
         """Rows start to stop - 1, all columns."""
         ...
 
 
-def by_process(table: Table) -> Iterator[tuple[int, Table]]:
-    """Each process's index and its rows, in the table's order.
+def by_process(table: Table) -> Iterator[tuple[int, dict[str, NDArray[Any]]]]:
+    """Each process's index and its rows, in the table's order; the dict is the taker's own, to change.
 
     Raises ValueError where one process's rows are not together.
     """
@@ -40,7 +41,7 @@ def by_process(table: Table) -> Iterator[tuple[int, Table]]:
         yield owner, rows(table, start, stop)
 
 
-def rows(table: Table, start: int, stop: int) -> Table:
+def rows(table: Table, start: int, stop: int) -> dict[str, NDArray[Any]]:
     """Rows start to stop - 1 of a table."""
     if isinstance(table, Cuttable):
         return table.cut(start, stop)

@@ -167,6 +167,7 @@ def _operations(
         if process.role == "worker":
             cold_starts.append(cold.of_process(rows))
         view.parent_checks += _parent_checks(rows) if index == 0 else []
+        del rows  # before the next process is loaded
     for process in record.processes:
         if process.index not in unfinished and process.planned:
             one, wrong = outcomes.of_process(process, None, record.open_loop)
@@ -210,6 +211,7 @@ def _calls(
             unseen = check_failed(problem)
         last = process.last_row()
         view.last_calls[index] = LastCall(int(process.started_ns[last]), process.describe(last))
+        del process, rows  # before the next process is loaded: never two at once
     if unseen is not None:
         findings["unique-randomness"] = [unseen]
     return (

@@ -36,7 +36,9 @@ class ParquetTable(Mapping[str, NDArray[Any]]):
         Raises LabFault where the file is missing, is no Parquet file, or lacks a column.
         """
         try:
-            file = pq.ParquetFile(path, memory_map=True)
+            file = pq.ParquetFile(
+                path
+            )  # not mapped: mapped pages would count as memory, and a cut file would be a SIGBUS
         except FileNotFoundError:
             raise LabFault(f"{path}: is missing") from None
         except (OSError, pa.ArrowException) as problem:

@@ -1,0 +1,267 @@
+"""A summary on the terminal, for a reader without the docs. Fits 80 columns; plain text where it is no terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+from rich import box
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from lab.report import words
+from lab.report.words import count, milliseconds, significant
+
+SIDE_BY_SIDE: Final = 4  # arms; with more, each arm is a row
+FAILURES_SHOWN: Final = 6
+COMPARISONS_SHOWN: Final = 40
+
+Arm = Mapping[str, Any]
+Line = tuple[str, Callable[[Arm], str]]
+
+
+def show(summary: Mapping[str, Any], console: Console) -> None:
+    """Prints a summary (DESIGN 6.3); missing values as n/a."""
+    arms: Mapping[str, Arm] = summary["arms"]
+    open_loop = {name: arm for name, arm in arms.items() if _is_open(arm)}
+    closed_loop = {name: arm for name, arm in arms.items() if not _is_open(arm)}
+    console.print(Text(summary["scenario"], style="bold"), end="  ")
+    console.print(Text(f"seed {summary['seed']}, run {summary['run']}", style="dim"))
+    if summary.get("question"):
+        console.print(Text(summary["question"], style="italic"))
+    _validity(summary, console)
+    _grid(console, "Arms", arms, _ARM_LINES)
+    if open_loop:
+        _grid(
+            console,
+            "Open loop, in ms (response: from the planned time, service: from the start)",
+            open_loop,
+            _OPEN_LINES,
+        )
+    if closed_loop:
+        _grid(console, "Closed loop: each thread started the next operation at once", closed_loop, _CLOSED_LINES)
+    _grid(console, "What a context costs", arms, _COST_LINES)
+    _failures(arms, console)
+    _rules(arms, console)
+    _comparisons(summary["comparisons"], console)
+
+
+def _validity(summary: Mapping[str, Any], console: Console) -> None:
+    if summary.get("partial"):
+        console.print(Text("Interrupted: this is what was measured until then.", style="yellow"))
+    if summary["valid"]:
+        console.print(Text("Valid: every planned operation is accounted for.", style="green"))
+        return
+    console.print(Text("Not valid, do not rely on the figures:", style="bold red"))
+    for reason in summary["invalid_because"]:
+        _bullet(console, Text(reason))
+
+
+def _is_open(arm: Arm) -> bool:
+    load = arm.get("load")
+    return load["mode"] == "open" if load else arm["response_ms"].get("max") is not None
+
+
+def _shape(arm: Arm) -> str:
+    topology = arm["topology"]
+    return f"{topology['kind']} {topology['processes']} x {topology['threads']}"
+
+
+def _policy(arm: Arm) -> str:
+    if arm["context"] is None:
+        return "none"
+    return f"{arm['context']} ({arm['inherit']})" if arm.get("inherit") else str(arm["context"])
+
+
+def _workload(arm: Arm) -> str:
+    workload = arm["workload"]
+    parts = [workload["kind"], workload["key"], workload["mechanism"]]
+    if workload.get("driver") not in (None, "native"):
+        parts.append(workload["driver"])
+    return " ".join(part for part in parts if part)
+
+
+def _quantile(group: str, name: str) -> Callable[[Arm], str]:
+    return lambda arm: milliseconds(arm[group].get(name))
+
+
+def _ended(arm: Arm) -> str:
+    processes = arm["processes"]
+    return f"{processes['started']:,} / {processes['crashed']:,} / {processes['hung']:,}"
+
+
+def _peaks(arm: Arm) -> str:
+    return f"{arm['sessions']['peak_per_process']:,} / {arm['sessions']['peak_total']:,}"
+
+
+def _sessions(arm: Arm) -> str:
+    return f"{arm['sessions']['opened']:,} / {arm['sessions']['leaked']:,}"
+
+
+_SETTINGS: Final[tuple[Line, ...]] = (
+    ("context policy", _policy),
+    ("topology, processes x threads", _shape),
+    ("locking", lambda arm: arm["locking"] or words.MISSING),
+    ("workload", _workload),
+    ("trials", lambda arm: count(arm["trials"])),
+)
+_ARM_LINES: Final[tuple[Line, ...]] = (
+    *_SETTINGS,
+    ("ok", lambda arm: count(arm["ok"])),
+    ("fail (an error came back)", lambda arm: count(arm["fail"])),
+    ("info (crash, hang: unknown)", lambda arm: count(arm["info"])),
+    ("shed (never offered)", lambda arm: count(arm["shed"])),
+)
+_OPEN_LINES: Final[tuple[Line, ...]] = (
+    ("response p50", _quantile("response_ms", "p50")),
+    ("response p99", _quantile("response_ms", "p99")),
+    ("service p50", _quantile("service_ms", "p50")),
+    ("service p99", _quantile("service_ms", "p99")),
+    ("done per second", lambda arm: significant(arm["throughput_hz"])),
+)
+_CLOSED_LINES: Final[tuple[Line, ...]] = (
+    ("done per second", lambda arm: significant(arm["throughput_hz"])),
+    ("service p50, ms", _quantile("service_ms", "p50")),
+    ("service p99, ms", _quantile("service_ms", "p99")),
+)
+_COST_LINES: Final[tuple[Line, ...]] = (
+    ("C_Initialize, ms", _quantile("cold_ms", "initialize")),
+    ("C_Login, ms", _quantile("cold_ms", "login")),
+    ("key search, ms", _quantile("cold_ms", "find_key")),
+    ("first operation, ms", _quantile("cold_ms", "first_operation")),
+    ("memory per process, MiB", lambda arm: significant(arm["processes"]["pss_mib_p50"])),
+    ("sessions opened / leaked", _sessions),
+    ("most open: process / all", _peaks),
+    ("workers / crashed / hung", _ended),
+)
+
+
+def _grid(console: Console, title: str, arms: Mapping[str, Arm], lines: Sequence[Line]) -> None:
+    """Arms as columns where they are few and their columns fit, otherwise as rows."""
+    names = list(arms)
+    console.print()
+    console.print(Text(title, style="bold"))
+    few = len(names) <= SIDE_BY_SIDE
+    if lines is _ARM_LINES and not (few and _width(arms, lines) <= console.width):
+        # To save room, what describes every arm alike is said once.
+        same = [line for line in _SETTINGS if len({line[1](arm) for arm in arms.values()}) == 1]
+        lines = [line for line in lines if line not in same]
+        if same:
+            told = "; ".join(f"{label} {text(arms[names[0]])}" for label, text in same)
+            console.print(Padding(Text(f"in every arm: {told}"), (0, 0, 0, 2)))
+    if few and _width(arms, lines) <= console.width:
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+        table.add_column("", no_wrap=True)
+        for name in names:
+            table.add_column(Text(name), justify="right", overflow="fold")
+        for label, text in lines:
+            table.add_row(label, *(Text(text(arms[name])) for name in names))
+        console.print(table)
+        return
+    for part in _parts(arms, lines, console.width):
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+        table.add_column("arm", overflow="fold")
+        for label, _ in part:
+            table.add_column(Text(label), justify="right", overflow="fold")
+        for name in names:
+            table.add_row(Text(name), *(Text(text(arms[name])) for _, text in part))
+        console.print(table)
+
+
+def _width(arms: Mapping[str, Arm], lines: Sequence[Line]) -> int:
+    columns = [max(len(name), *(len(text(arm)) for _, text in lines)) for name, arm in arms.items()]
+    return max(len(label) for label, _ in lines) + sum(width + 2 for width in columns) + 1
+
+
+def _parts(arms: Mapping[str, Arm], lines: Sequence[Line], width: int) -> list[list[Line]]:
+    """The lines in groups whose columns fit beside the arms' names; a heading may be wrapped at its spaces."""
+    room = width - min(max(map(len, arms)), width // 3) - 3
+    parts: list[list[Line]] = []
+    used = 0
+    for line in lines:
+        label, text = line
+        needed = 3 + max(*(len(word) for word in label.split()), *(len(text(arm)) for arm in arms.values()))
+        if not parts or used + needed > room:
+            parts.append([])
+            used = 0
+        parts[-1].append(line)
+        used += needed
+    return parts
+
+
+def _failures(arms: Mapping[str, Arm], console: Console) -> None:
+    console.print()
+    console.print(Text("Failures", style="bold"))
+    if not any(arm["failures"] for arm in arms.values()):
+        console.print("  none")
+        return
+    for name, arm in arms.items():
+        found = arm["failures"]
+        for failure in found[:FAILURES_SHOWN]:
+            line = Text(f"{name}: ", style="bold").append(_failure(failure), style="not bold")
+            _bullet(console, line)
+        if len(found) > FAILURES_SHOWN:
+            _bullet(console, Text(f"{name}: and {len(found) - FAILURES_SHOWN} other kinds, in summary.json"))
+
+
+def _failure(failure: Mapping[str, Any]) -> str:
+    processes = f"{failure['processes']:,} process{'' if failure['processes'] == 1 else 'es'}"
+    if failure["layer"] in ("signal", "hang", "exit"):
+        where = f", in {', '.join(failure['functions'])}" if failure.get("functions") else ""
+        return f"{failure['code']} ended {processes}{where if failure['layer'] == 'signal' else ''}"
+    text = f"{failure['code']}, {failure['count']:,} times in {processes}"
+    functions = sorted(failure.get("functions", {}).items(), key=lambda item: -item[1])
+    if functions and functions[0][0] != "-":
+        text += f", from {', '.join(name for name, _ in functions[:3])}"
+    return text + (f" ({failure['setup']:,} in set-up)" if failure.get("setup") else "")
+
+
+def _rules(arms: Mapping[str, Arm], console: Console) -> None:
+    console.print()
+    console.print(Text("Rules of the standard, and of safety", style="bold"))
+    for name, arm in arms.items():
+        rules = arm["rules"]
+        broken = [rule for rule, found in rules.items() if found["verdict"] == "violates"]
+        open_ = [rule for rule, found in rules.items() if found["verdict"] == "undefined"]
+        kept = sum(found["verdict"] == "conforms" for found in rules.values())
+        idle = sum(found["verdict"] == "not-exercised" for found in rules.values())
+        line = Text(f"{name}: ", style="bold")
+        line.append(
+            f"{kept} kept, {len(broken)} broken, {len(open_)} undefined, {idle} not exercised", style="not bold"
+        )
+        _bullet(console, line)
+        for rule in (*broken, *open_):
+            verb = words.RULE.get(rule, "broke it") if rule in broken else "could not be judged"
+            text = Text(f"{rule}: ", style="red" if rule in broken else "yellow").append(verb, style="default")
+            _bullet(console, text, 4)
+            console.print(Padding(Text(rules[rule]["evidence"], style="dim"), (0, 0, 0, 6)))
+
+
+def _comparisons(found: Sequence[Mapping[str, Any]], console: Console) -> None:
+    if not found:
+        return
+    console.print()
+    console.print(Text("Comparisons, trial by trial within each block [95 % interval]", style="bold"))
+    lines: dict[str, str] = {}
+    for each in found:
+        if each["verdict"] == "not-comparable":  # mostly for a reason that all metrics share
+            lines[f"{each['arm']} cannot be compared with {each['baseline']}: {each['because']}"] = "yellow"
+        else:
+            lines[words.comparison(each)] = _STYLE.get(each["verdict"], "default")
+    for text, style in list(lines.items())[:COMPARISONS_SHOWN]:
+        _bullet(console, Text(text, style=style))
+    if len(lines) > COMPARISONS_SHOWN:
+        _bullet(console, Text(f"and {len(lines) - COMPARISONS_SHOWN} more, in summary.json"))
+
+
+_STYLE: Final = {"faster": "green", "slower": "red", "equivalent": "cyan"}
+
+
+def _bullet(console: Console, text: Text, indent: int = 2) -> None:
+    line = Table.grid(padding=0)
+    line.add_column(width=indent)
+    line.add_column(overflow="fold")
+    line.add_row("-".rjust(indent - 1), text)
+    console.print(line)

@@ -1,0 +1,102 @@
+"""Figures and verdicts as people read them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+MISSING: Final = "n/a"
+
+_METRIC: Final = {
+    "response_ms": "response time",
+    "service_ms": "service time",
+    "lag_ms": "lag",
+    "cold_ms": "cold start",
+    "pkcs11_ms": "PKCS#11 call time",
+}
+_QUANTILE: Final = {"p50": "at p50", "p90": "at p90", "p99": "at p99", "p99.9": "at p99.9", "max": "at most"}
+
+RULE: Final = {
+    "initialize-per-process": "called PKCS#11 without a C_Initialize of its own",
+    "own-handles": "used a handle that it had not obtained itself",
+    "login-per-process": "was logged in without having logged in",
+    "one-thread-per-session": "used one session from two threads at once",
+    "locking-declared": "used threads after declaring none",
+    "unique-randomness": "repeated a nonce or a random output",
+    "sessions-closed": "left sessions open",
+    "parent-unharmed": "harmed the parent's context",
+    "no-crash": "crashed",
+    "no-hang": "hung",
+}
+"""What was done where a rule is broken."""
+
+
+def milliseconds(value: float | None) -> str:
+    """Three significant digits, without an exponent."""
+    return significant(value)
+
+
+def significant(value: float | None) -> str:
+    """Three significant digits of small numbers, whole numbers with separators above 100; n/a of None."""
+    if value is None:
+        return MISSING
+    if value == 0:
+        return "0"
+    if abs(value) >= 99.95:
+        return f"{value:,.0f}"
+    text = f"{value:.3g}"
+    return f"{value:.6f}".rstrip("0").rstrip(".") if "e" in text else text
+
+
+def count(value: int | None) -> str:
+    return MISSING if value is None else f"{value:,}"
+
+
+def metric(name: str) -> str:
+    """A metric's name in words: `response time at p50`."""
+    if name == "throughput_hz":
+        return "throughput"
+    group, _, part = name.partition(".")
+    if group == "pkcs11_ms":
+        function, _, part = part.partition(".")
+        return f"{function} {_QUANTILE.get(part, part)}"
+    return f"{_METRIC.get(group, group)} {_QUANTILE.get(part, part.replace('_', ' '))}"
+
+
+def comparison(found: Mapping[str, Any]) -> str:
+    """One comparison as a sentence, the verdict last.
+
+    >>> comparison({"metric": "response_ms.p50", "arm": "b", "baseline": "a", "ratio": 1.031, "ci": [1.01, 1.052],
+    ...             "margin": 0.05, "verdict": "inconclusive", "because": None})
+    'response time at p50: b is 3.1 % slower than a [1.0 %, 5.2 %]: inconclusive at a margin of 5 %'
+    """
+    subject, arm, baseline = metric(found["metric"]), found["arm"], found["baseline"]
+    margin = f"{100 * found['margin']:g} %"
+    because = f" ({found['because']})" if found["because"] else ""
+    if found["verdict"] == "inconclusive" and str(found["because"]).startswith("the interval"):
+        because = ""  # the sentence shows both, the interval and the margin
+    if found["verdict"] == "not-comparable":
+        return f"{subject}: {arm} cannot be compared with {baseline}{because}"
+    if found["ratio"] is None:
+        return f"{subject}: {arm} against {baseline}: {found['verdict']} at a margin of {margin}{because}"
+    more, less = _directions(found["metric"])
+    up = found["ratio"] >= 1
+    change = abs(found["ratio"] - 1)
+    spread = ""
+    if found["ci"]:
+        ends = [100 * (end - 1) * (1 if up else -1) for end in found["ci"]]
+        low, high = sorted(ends)
+        spread = f" [{_percent(low)}, {_percent(high)}]"
+    figure = f"{_percent(100 * change)} {more if up else less} than" if change >= 0.0005 else "the same as"
+    return f"{subject}: {arm} is {figure} {baseline}{spread}: {found['verdict']} at a margin of {margin}{because}"
+
+
+def _directions(name: str) -> tuple[str, str]:
+    """The words for a ratio above 1 and below 1."""
+    if name == "throughput_hz":
+        return "faster", "slower"
+    return ("slower", "faster") if "_ms" in name else ("more", "less")
+
+
+def _percent(value: float) -> str:
+    return f"{value:,.0f} %" if abs(value) >= 100 else f"{value:.1f} %"
