@@ -51,9 +51,8 @@ def test_a_worker_that_dies_is_named_counted_and_cleaned_up(
 ) -> None:
     before = shared_memory()
     threads = 2 if topology == "worker" else 1
-    tables = f'timeout_s = 4\n[topology]\nkind = "{topology}"\nprocesses = 3\nthreads = {threads}\n{OPEN}'
-    # top-level keys must come before the tables
-    path = mischief.scenario(death.mischief, tables.removeprefix("timeout_s = 4\n"))
+    tables = f'[topology]\nkind = "{topology}"\nprocesses = 3\nthreads = {threads}\n{OPEN}'
+    path = mischief.scenario(death.mischief, tables)
     done = place.run(path, "--set", "timeout_s=4", environment=mischief.environment)
     assert done.returncode == 0, done.stderr
     assert mischief.happened
