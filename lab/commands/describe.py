@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -23,7 +25,7 @@ def plan(scenario: Scenario, planned: Plan) -> RenderableType:
         f"takes at least {_duration(minimum_s(scenario))}, and {_duration(longest_s(scenario))} if every trial hangs",
         "first block: " + ", ".join(first),
         "compared by: " + ", ".join(f"{metric} ({margin:g})" for metric, margin in scenario.margin.items()),
-        *(f"expects {path} = {value}" for path, value in scenario.expect.items()),
+        *(f"expects {path} = {json.dumps(value)}" for path, value in scenario.expect.items()),
     ]
     return Group(heading, *question, Text(), _arms(scenario), Text(), *(Text(line) for line in lines))
 

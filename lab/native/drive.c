@@ -17,16 +17,20 @@
 
 enum { LARGEST_OUTPUT = 1024, LARGEST_INPUT = 256, PAUSE_AFTER_FAILURE_NS = 1000000, SPIN_NS = 80000 };
 
+#define NO_ROW (~(CK_RV)0)
+
 /* How a thread gets its session. */
 enum { SESSION_NONE, SESSION_OWN, SESSION_POOL, SESSION_PER_OPERATION };
 
 /* Numbers of the functions called here: their places in functions.def. */
 #define FUNCTION(name, ...) NUMBER_##name,
+#define FUNCTION3(name, ...) NUMBER_##name,
 enum function_number {
     NUMBER_NONE,
 #include "functions.def"
 };
 #undef FUNCTION
+#undef FUNCTION3
 
 /* Filled in by Python, field for field (lab/native/loops.py); `bytes` tells whether both mean the same structure. */
 struct settings {
@@ -279,7 +283,7 @@ static void keep(struct drive *drive, u64 index, struct operation_row *row, cons
     row->length = (u16)length;
 }
 
-/* One operation and its row. Returns its CKR code. */
+/* One operation and its row. Returns its CKR code, or NO_ROW when there is no room to record it: then it is not done. */
 static CK_RV once(struct drive *drive, const struct load *load, const struct mark *mark, int resume)
 {
     CK_BYTE data[LARGEST_INPUT + sizeof(u64)], output[LARGEST_OUTPUT];
@@ -288,7 +292,7 @@ static CK_RV once(struct drive *drive, const struct load *load, const struct mar
     u64 index;
     struct operation_row *row = begin(drive, mark, &index);
     if (!row)
-        return CKR_OK; /* counted as lost, which makes the trial invalid */
+        return NO_ROW; /* counted as lost, which makes the trial invalid */
     if (load->refusal) {
         end(row, load->refusal, (u8)load->refused_by, LAYER_pkcs11);
         return load->refusal;
@@ -339,7 +343,8 @@ PUBLIC i64 drive_run(struct drive *drive, const struct load *load)
                 return (i64)i;
             mark.sequence = (u32)i;
             mark.phase = mark.intended_ns < measured_ns ? PHASE_warmup : PHASE_measured;
-            once(drive, load, &mark, 0);
+            if (once(drive, load, &mark, 0) == NO_ROW)
+                return (i64)i;
         }
         return (i64)load->arrival_count;
     }
@@ -348,6 +353,8 @@ PUBLIC i64 drive_run(struct drive *drive, const struct load *load)
         mark.phase = load->phase == PHASE_background ? PHASE_background
                                                      : (u8)(now < measured_ns ? PHASE_warmup : PHASE_measured);
         CK_RV code = once(drive, load, &mark, 0);
+        if (code == NO_ROW)
+            break;
         mark.sequence++;
         if (load->refusal)
             break; /* a worker without a context has nothing to repeat */

@@ -80,6 +80,8 @@ struct rows_header {
 struct rows {
     struct rows_header *header;
     int file;
+    dev_t device; /* of the file, so that growth never lands in a stranger's */
+    ino_t inode;
 };
 
 static inline i64 now_ns(void)
@@ -89,15 +91,20 @@ static inline i64 now_ns(void)
     return (i64)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
-/* Makes `bytes` of the file real. Returns 0 or an error number. Threads may do it at the same time: it is idempotent. */
-static inline int rows_allocate(struct rows_header *header, int file, u64 bytes)
+/* Makes `bytes` of the file real. Returns 0 or an error number. Threads may do it at the same time: it is idempotent.
+ * A host program may have closed our descriptor (daemons close all) and have got its number again for a file of its own. */
+static inline int rows_allocate(const struct rows *rows, u64 bytes)
 {
+    struct rows_header *header = rows->header;
     u64 had = atomic_load_explicit(&header->allocated, memory_order_acquire);
     if (bytes <= had)
         return 0;
+    struct stat now;
+    if (fstat(rows->file, &now) || now.st_dev != rows->device || now.st_ino != rows->inode)
+        return EBADF;
     u64 ahead = had / 2 < ROWS_MOST_AHEAD_BYTES ? had / 2 : ROWS_MOST_AHEAD_BYTES; /* grow in few, growing steps */
     u64 want = (bytes + ahead + ROWS_STEP_BYTES - 1) / ROWS_STEP_BYTES * ROWS_STEP_BYTES;
-    int error = posix_fallocate(file, (off_t)had, (off_t)(want - had));
+    int error = posix_fallocate(rows->file, (off_t)had, (off_t)(want - had));
     if (error)
         return error;
     while (had < want && !atomic_compare_exchange_weak_explicit(&header->allocated, &had, want, memory_order_acq_rel,
@@ -112,7 +119,8 @@ static inline int rows_open(struct rows *rows, const char *path, u32 kind, u32 r
     int file = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
     if (file < 0)
         return errno;
-    int error = posix_fallocate(file, 0, ROWS_STEP_BYTES);
+    struct stat made;
+    int error = fstat(file, &made) ? errno : posix_fallocate(file, 0, ROWS_STEP_BYTES);
     if (error) {
         close(file);
         return error;
@@ -137,6 +145,8 @@ static inline int rows_open(struct rows *rows, const char *path, u32 kind, u32 r
     memcpy(header->magic, ROWS_MAGIC, sizeof header->magic); /* last: a file with the magic has a whole header */
     rows->header = header;
     rows->file = file;
+    rows->device = made.st_dev;
+    rows->inode = made.st_ino;
     return 0;
 }
 
@@ -146,7 +156,7 @@ static inline void *rows_at(struct rows *rows, u64 row, u32 row_bytes)
     struct rows_header *header = rows->header;
     u64 end = ROWS_HEADER_BYTES + (row + 1) * row_bytes;
     if (row >= header->capacity || (end > atomic_load_explicit(&header->allocated, memory_order_acquire) &&
-                                    rows_allocate(header, rows->file, end))) {
+                                    rows_allocate(rows, end))) {
         atomic_fetch_add_explicit(&header->lost, 1, memory_order_relaxed);
         return NULL;
     }

@@ -42,11 +42,12 @@ class Plan:
 
 
 def make(scenario: Scenario) -> Plan:
-    """The plan of a scenario; the same for the same arms, blocks and seed, on every machine."""
+    """The plan of a scenario; the same for the same arms, blocks and seed, on every machine and with every numpy."""
     trials: list[PlannedTrial] = []
     for block in range(1, scenario.blocks + 1):
-        order = np.random.Generator(np.random.PCG64(stream(scenario.seed, ORDER, block)))
-        for place in order.permutation(len(scenario.arms)):
+        # sorting raw words, because numpy keeps these between versions, and not what Generator makes of them (NEP 19)
+        words = np.random.PCG64(stream(scenario.seed, ORDER, block)).random_raw(len(scenario.arms))
+        for place in np.argsort(words, kind="stable"):
             number = len(trials) + 1
             own = stream(scenario.seed, TRIAL, number).generate_state(1, np.uint64)[0]
             trials.append(PlannedTrial(number, block, scenario.arms[place].name, int(own) >> 1))

@@ -1,6 +1,6 @@
 """Independent streams of randomness from a scenario's seed, one for each purpose and place.
 
-numpy's SeedSequence keeps streams of different spawn keys independent, and gives the same numbers in every version.
+numpy's SeedSequence keeps streams of different spawn keys independent, and gives the same words in every version.
 """
 
 from __future__ import annotations

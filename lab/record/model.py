@@ -6,9 +6,9 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 Role = Literal["root", "worker", "other"]
-End = Literal["exit", "signal", "hang", "cut-off", "root-died", "unknown"]
+End = Literal["exit", "signal", "hang", "cut-off", "root-died", "never-started", "unknown"]
 """How a process ended: by itself, by a signal, killed because overdue, killed because the run was interrupted, killed by
-the death of the trial root; unknown for processes that the tap saw and nobody waited for."""
+the death of the trial root; it was planned but not born; unknown for processes that the tap saw and nobody waited for."""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from importlib import resources
 from typing import Final
 
 FUNCTIONS: Final = tuple(
-    re.findall(r"^FUNCTION\((\w+),", (resources.files("lab.native") / "functions.def").read_text(), re.MULTILINE)
+    re.findall(r"^FUNCTION3?\((\w+),", (resources.files("lab.native") / "functions.def").read_text(), re.MULTILINE)
 )
 """Function names; a row's `function` n is FUNCTIONS[n - 1]."""
 

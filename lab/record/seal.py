@@ -54,12 +54,12 @@ def seal(folder: Path, trial: TrialRecord, check: Verification | None) -> TrialR
 
 
 def _seal(folder: Path, trial: TrialRecord, check: Verification | None) -> TrialRecord:
-    index_of = {process.pid: process.index for process in trial.processes}
+    index_of = {process.pid: process.index for process in trial.processes if process.pid}
     calls = [f for f in map(_read_calls, sorted(folder.glob("calls-*.rows"))) if f is not None]
     others = []
     for file in calls:
         if file.pid not in index_of:
-            index_of[file.pid] = len(index_of)
+            index_of[file.pid] = len(trial.processes) + len(others)
             others.append(ProcessRecord(index_of[file.pid], "other", file.pid, "unknown", 0, 0, None, 1))
     calls.sort(key=lambda file: index_of[file.pid])
     operations = _read_operations(folder)

@@ -25,7 +25,7 @@ def schema() -> dict[str, Any]:
     """JSON Schema (draft 2020-12) of scenario files as they are written."""
     from copy import deepcopy
 
-    from lab.scenario.schema import schema
+    from lab.scenario.json_schema import schema
 
     return deepcopy(schema())
 

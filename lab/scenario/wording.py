@@ -8,9 +8,9 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
+from lab.scenario.json_schema import schema
 from lab.scenario.models import ARM_PATTERN, NAME_PATTERN, VARIABLE_PATTERN
 from lab.scenario.problems import Problem, dotted, show
-from lab.scenario.schema import schema
 from lab.scenario.written import METRICS, TABLES
 
 LATER: Final[Mapping[str, frozenset[str]]] = {

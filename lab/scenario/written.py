@@ -62,11 +62,15 @@ class Written(Tables):
         None, min_length=1, description="For each compared metric, the relative difference that does not matter."
     )
     arm: list[WrittenArm] | None = Field(
-        None, min_length=1, description="The arms to compare; each overrides keys of the tables."
+        None,
+        min_length=1,
+        description="The arms to compare, each with the first; each overrides keys of the tables.",
     )
     matrix: dict[str, Annotated[list[Any], Field(min_length=1)]] | None = Field(
         None, min_length=1, description="Keys with lists of values: every combination becomes an arm (200 at most)."
     )
     expect: dict[str, Scalar] | None = Field(
-        None, description="Paths of summary.json with the values that they must have; otherwise exit status 3."
+        None,
+        description="Paths of summary.json with the values that they must have, or limits such as '> 0'; "
+        "otherwise exit status 3.",
     )

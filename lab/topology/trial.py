@@ -152,18 +152,20 @@ def order_of(
 def _capacity(arm: Arm, due: tuple[NDArray[np.int64], ...]) -> int:
     """Rows that one process may need."""
     threads = arm.topology.threads
+    busy = round(arm.timeout_s * _FASTEST_OTHER_HZ) * (arm.topology.busy_threads or 0)
     if due:
         most = max(sum(map(len, due[first : first + threads])) for first in range(0, len(due), threads))
-        return most + _SET_UP_ROWS + 2 * threads
+        return min(_MOST_ROWS, most + _SET_UP_ROWS + 2 * threads + busy)
     length_s = arm.load.warmup_s + arm.load.duration_s
     fastest_hz = _FASTEST_HZ.get(arm.workload.kind, _FASTEST_OTHER_HZ)
-    return min(_MOST_ROWS, round(length_s * fastest_hz * threads) + _SET_UP_ROWS)
+    return min(_MOST_ROWS, round(length_s * fastest_hz * threads) + _SET_UP_ROWS + busy)
 
 
 def _record(planned: PlannedTrial, arm: Arm, order: TrialOrder, watch: Watch) -> TrialRecord:
-    processes = tuple(_process(watch, seen, arm, order) for _, seen in sorted(watch.seen.items()))
+    all_seen = [watch.seen.get(n, Seen(n, 0, None, end="never-started")) for n in range(arm.topology.processes + 1)]
+    processes = tuple(_process(watch, seen, arm, order) for seen in all_seen)
     because = [f"trial {planned.number}: {fault}" for fault in watch.faults]
-    missing = arm.topology.processes + 1 - len(processes)
+    missing = sum(seen.end == "never-started" for seen in all_seen)
     if missing and not watch.partial and watch.seen[0].end == "exit":
         because.append(f"trial {planned.number}: {missing} workers were never started")
     return TrialRecord(

@@ -33,7 +33,7 @@ class Seen:
     process: int
     pid: int
     handle: int | None
-    ready: bool = False
+    begun: bool = False  # it was told to set up its context: from then on it can hang
     finished: bool = False
     end: End | None = None
     status: int = 0
@@ -100,8 +100,10 @@ class Watch:
         self.seen[process] = Seen(process, pid, open_handle(pid))
 
     def _on_ready(self, process: int, failure: str | None) -> None:
-        self.seen[process].ready = True
         self.seen[process].detail = failure
+
+    def _on_begun(self, process: int) -> None:
+        self.seen[process].begun = True
 
     def _on_root_failed(self, failure: str) -> None:
         self.seen[0].detail = failure
@@ -142,7 +144,7 @@ class Watch:
         """Names what hangs in this stage, saves its stack and kills it. A root with nobody to wait for hangs itself."""
         workers = [s for s in self.seen.values() if s.process and s.end is None]
         leaving = bool(self.pss_kib)
-        hung = [s for s in workers if leaving or not s.finished] or [self.seen[0]]
+        hung = [s for s in workers if s.begun and (leaving or not s.finished)] or [self.seen[0]]
         for seen in hung:
             seen.end, seen.status = "hang", 0
             if self._stacks < _MOST_STACKS:

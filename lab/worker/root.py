@@ -91,12 +91,16 @@ class Root:
         if self.order.start == "herd":
             self._tell_all("begin")
         else:
+            patience_s = min(_STAGGER_PATIENCE_S, self._spare_s() / 2 / len(self.children))
             for child in self.children:
                 self._tell(child, "begin")
-                self._until(lambda c, this=child: c is not this or c.ready, _STAGGER_PATIENCE_S)  # type: ignore[misc]
+                self._until(lambda c, this=child: c is not this or c.ready, patience_s)  # type: ignore[misc]
+        self._until(lambda child: child.ready, self._spare_s() / 2)
+
+    def _spare_s(self) -> float:
+        """What is left of the trial's time after its load, for set-ups that take their time or hang."""
         load_ns = self.order.warmup_ns + self.order.duration_ns
-        spare_s = (self.order.deadline_ns - time.monotonic_ns() - load_ns) / 1e9
-        self._until(lambda child: child.ready, max(0.0, spare_s / 2))
+        return max(0.0, (self.order.deadline_ns - time.monotonic_ns() - load_ns) / 1e9)
 
     def _release(self) -> None:
         at_ns = time.monotonic_ns() + _RELEASE_AHEAD_NS + _RELEASE_AHEAD_PER_WORKER_NS * len(self.children)
@@ -120,7 +124,9 @@ class Root:
         try:
             child.channel.send(word, at_ns)
         except OSError:
-            pass  # it is ending; its handle will say so
+            return  # it is ending; its handle will say so
+        if word == "begin":
+            report("begun", process=child.process)
 
     def _tell_all(self, word: Any, at_ns: int = 0) -> None:
         for child in self.children:

@@ -1,0 +1,82 @@
+"""What analysis needs to know of an arm: plain data, taken from the resolved scenario of a run folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class ArmInfo:
+    """One arm of a resolved scenario, under the names of summary.json."""
+
+    name: str
+    token: str | None
+    topology: str
+    processes: int
+    threads: int
+    context: str | None  # None where there is no context: the null workload
+    session: str | None
+    locking: str | None
+    workload: str
+    mechanism: str | None
+    key: str | None
+    open_loop: bool
+    rate_hz: float | None
+    bridge: str | None = None
+    server: str | None = None
+    fork_point: str | None = None
+    start: str | None = None
+    inherit: str | None = None
+    driver: str | None = None
+
+    @property
+    def shape(self) -> tuple[str, int, int]:
+        """Arms of one shape have the same processes and threads, so one can be the other's floor."""
+        return (self.topology, self.processes, self.threads)
+
+    @staticmethod
+    def from_json(arm: Mapping[str, Any]) -> ArmInfo:
+        """From one resolved arm; tables that it does not have (null workload: no context) may be absent or null.
+
+        Raises KeyError or TypeError where the data are not a resolved arm's.
+        """
+        topology = arm["topology"]
+        workload = arm["workload"]
+        load = arm["load"]
+        context = arm.get("context") or {}
+        tls = (arm.get("tls") or {}) if workload["kind"] == "handshake" else {}
+        return ArmInfo(
+            name=arm["name"],
+            token=(arm.get("token") or {}).get("kind"),
+            topology=topology["kind"],
+            processes=topology["processes"],
+            threads=topology.get("threads") or 1,
+            context=context.get("policy"),
+            session=context.get("session"),
+            locking=context.get("locking"),
+            workload=workload["kind"],
+            mechanism=workload.get("mechanism"),
+            key=workload.get("key"),
+            open_loop=load["mode"] == "open",
+            rate_hz=load.get("rate_hz"),
+            bridge=tls.get("bridge"),
+            server=tls.get("server"),
+            fork_point=topology.get("fork_point"),
+            start=topology.get("start"),
+            inherit=context.get("inherit"),
+            driver=workload.get("driver"),
+        )
+
+
+def arms_of(scenario: Mapping[str, Any]) -> tuple[ArmInfo, ...]:
+    """The arms of a resolved scenario (scenario.json), in its order.
+
+    `arms` may be a list of tables with names, or a table by name.
+    """
+    arms: Any = scenario["arms"]
+    listed: Iterable[Mapping[str, Any]] = (
+        ({"name": name, **arm} for name, arm in arms.items()) if isinstance(arms, Mapping) else arms
+    )
+    return tuple(ArmInfo.from_json(arm) for arm in listed)

@@ -1,0 +1,149 @@
+"""All trials' facts to summary.json (DESIGN 6.3): one dict of plain values, missing ones None.
+
+Counts (planned to shed, sessions opened to leaked, failures, processes) are over all trials of an arm. Durations and
+rates are over its usable trials: those that are valid and were not interrupted. Quantiles are of all their operations
+together, never averages of quantiles; comparisons use each trial's own figures instead. Peaks of sessions are the
+highest of any trial.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from statistics import median
+from typing import Any, Final
+
+from lab.analysis import cold, failures, latency, validity
+from lab.analysis.arms import ArmInfo
+from lab.analysis.comparisons import compare
+from lab.analysis.latency import Latency
+from lab.analysis.outcomes import Outcomes
+from lab.analysis.quantiles import in_ms, merged
+from lab.analysis.rules import RULES
+from lab.analysis.rules.finding import judged
+from lab.analysis.trial import TrialFacts
+
+SCHEMA: Final = 1
+
+
+def summarise(
+    run: str,
+    scenario: str,
+    question: str,
+    seed: int,
+    arms: Sequence[ArmInfo],
+    margins: Mapping[str, float],
+    facts: Iterable[TrialFacts],
+    partial: bool = False,
+    faults: Sequence[str] = (),
+) -> dict[str, Any]:
+    """The summary of a run.
+
+    arms: in the scenario's order, the first is the baseline. facts: of all trials that there are. partial: trials of
+    the plan are missing. faults: what else makes the run invalid.
+    """
+    by_arm: dict[str, list[TrialFacts]] = {arm.name: [] for arm in arms}
+    strangers = []
+    for trial in sorted(facts, key=lambda trial: trial.number):
+        if trial.arm in by_arm:
+            by_arm[trial.arm].append(trial)
+        else:
+            strangers.append(f"trial {trial.number}: the scenario has no arm {trial.arm}")
+    latencies = {
+        name: latency.together([trial.latency for trial in trials if trial.usable]) for name, trials in by_arm.items()
+    }
+    reasons = [*faults, *strangers, *validity.invalid_because(arms, by_arm, latencies)]
+    comparisons = compare(
+        [arm.name for arm in arms],
+        by_arm,
+        margins,
+        seed,
+        lambda metric, baseline, arm: validity.doubt(metric, baseline, arm, latencies),
+    )
+    return {
+        "schema": SCHEMA,
+        "run": run,
+        "scenario": scenario,
+        "question": question,
+        "seed": seed,
+        "valid": not reasons,
+        "invalid_because": reasons,
+        "partial": partial or any(trial.partial for trials in by_arm.values() for trial in trials),
+        "arms": {arm.name: _arm(arm, by_arm[arm.name], latencies[arm.name]) for arm in arms},
+        "comparisons": [comparison.to_json() for comparison in comparisons],
+    }
+
+
+def _arm(arm: ArmInfo, trials: Sequence[TrialFacts], delays: Latency) -> dict[str, Any]:
+    outcomes = sum((trial.outcomes for trial in trials), Outcomes())
+    usable = [trial for trial in trials if trial.usable]
+    late = validity.lateness_ms(delays)
+    return {
+        "token": arm.token,
+        "topology": {"kind": arm.topology, "processes": arm.processes, "threads": arm.threads},
+        "context": arm.context,
+        "session": arm.session,
+        "locking": arm.locking,
+        "bridge": arm.bridge,
+        "server": arm.server,
+        "workload": {"kind": arm.workload, "mechanism": arm.mechanism, "key": arm.key, "driver": arm.driver},
+        "load": {"mode": "open" if arm.open_loop else "closed", "rate_hz": arm.rate_hz},
+        "fork_point": arm.fork_point,
+        "start": arm.start,
+        "inherit": arm.inherit,
+        "trials": len(trials),
+        "planned": outcomes.planned,
+        "ok": outcomes.ok,
+        "fail": outcomes.fail,
+        "info": outcomes.info,
+        "shed": outcomes.shed,
+        "verified": outcomes.verified,
+        "wrong": outcomes.wrong,
+        "throughput_hz": _throughput(usable),
+        "response_ms": in_ms(delays.response),
+        "service_ms": in_ms(delays.service),
+        "lag_ms": in_ms(delays.lag),
+        "generator_lag_ms": {"p99": late[0] if late and arm.open_loop else None},
+        "pkcs11_ms": _functions(usable),
+        "cold_ms": cold.medians_ms(worker for trial in usable for worker in trial.cold),
+        "sessions": _sessions(trials),
+        "processes": _processes(trials),
+        "failures": [
+            failures.to_json(failure)
+            for failure in failures.together(failure for trial in trials for failure in trial.failures)
+        ],
+        "rules": {rule: judged((trial.number, trial.rules[rule]) for trial in trials) for rule in RULES},
+    }
+
+
+def _throughput(trials: Sequence[TrialFacts]) -> float | None:
+    seconds = sum(trial.duration_s for trial in trials)
+    return sum(trial.outcomes.measured_ok for trial in trials) / seconds if seconds > 0 else None
+
+
+def _functions(trials: Sequence[TrialFacts]) -> dict[str, dict[str, Any]]:
+    names = sorted({name for trial in trials for name in trial.calls})
+    found = {}
+    for name in names:
+        durations = merged(trial.calls[name] for trial in trials if name in trial.calls)
+        found[name] = {"count": durations.total, **in_ms(durations, ("p50", "p99"), largest=False)}
+    return found
+
+
+def _sessions(trials: Sequence[TrialFacts]) -> dict[str, int]:
+    return {
+        "opened": sum(trial.sessions.opened for trial in trials),
+        "closed": sum(trial.sessions.closed for trial in trials),
+        "leaked": sum(trial.sessions.leaked for trial in trials),
+        "peak_per_process": max((trial.sessions.peak_per_process for trial in trials), default=0),
+        "peak_total": max((trial.sessions.peak_total for trial in trials), default=0),
+    }
+
+
+def _processes(trials: Sequence[TrialFacts]) -> dict[str, Any]:
+    pss = [value for trial in trials for value in trial.processes.pss_mib]
+    return {
+        "started": sum(trial.processes.started for trial in trials),
+        "crashed": sum(trial.processes.crashed for trial in trials),
+        "hung": sum(trial.processes.hung for trial in trials),
+        "pss_mib_p50": median(pss) if pss else None,
+    }

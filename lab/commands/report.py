@@ -1,0 +1,64 @@
+"""`python -m lab report RUN`: rebuild what a run folder says. Needs no token."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from lab.analysis.arms import arms_of
+from lab.analysis.summary import summarise
+from lab.analysis.trial import examine
+from lab.errors import LabFault
+from lab.record.run import Run
+
+
+def rebuild(run_path: Path) -> dict[str, Any]:
+    """Summarises a run folder and replaces its summary.json.
+
+    The same folder gives the same bytes. Raises ScenarioError where the path is no run folder, LabFault where its files
+    cannot be read or the summary cannot be written.
+    """
+    run = Run.open(run_path)
+    summary = judge(run)
+    write(summary, run.path / "summary.json")
+    return summary
+
+
+def judge(run: Run) -> dict[str, Any]:
+    """The summary of a run, nothing written."""
+    try:
+        arms = arms_of(run.scenario)
+        name, seed = run.scenario["name"], run.scenario["seed"]
+        margins = run.scenario["margin"]
+    except (KeyError, TypeError) as problem:
+        raise LabFault(f"{run.path / 'scenario.json'}: is no resolved scenario ({problem!r})") from None
+    return summarise(
+        run=run.name,
+        scenario=name,
+        question=run.scenario.get("question") or "",
+        seed=seed,
+        arms=arms,
+        margins=margins,
+        facts=[examine(trial.record, trial.operations, trial.calls) for trial in run.trials()],
+        partial=run.partial,
+    )
+
+
+def write(summary: dict[str, Any], path: Path) -> None:
+    """Replaces the file in one step, so that nobody ever sees half of it. Raises LabFault where it cannot."""
+    text = json.dumps(summary, indent=2, allow_nan=False) + "\n"
+    try:
+        handle, temporary = tempfile.mkstemp(prefix=".summary-", suffix=".json", dir=path.parent)
+        try:
+            with os.fdopen(handle, "w") as file:
+                file.write(text)
+                os.fchmod(file.fileno(), 0o644)
+            os.replace(temporary, path)
+        except BaseException:
+            os.unlink(temporary)
+            raise
+    except OSError as problem:
+        raise LabFault(f"{path}: cannot be written ({problem.strerror})") from None

@@ -1,0 +1,108 @@
+"""A run folder, read: its scenario, its plan, and its trials one after the other. Needs no token and writes nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lab.errors import LabFault, ScenarioError
+from lab.record.columns import CALLS, OPERATIONS, Table
+from lab.record.model import TrialRecord
+from lab.record.table import ParquetTable
+
+
+@dataclass(frozen=True)
+class StoredTrial:
+    """A sealed trial; its tables load rows when they are asked for."""
+
+    folder: Path
+    record: TrialRecord
+    operations: Table
+    calls: Table
+
+
+@dataclass(frozen=True)
+class Run:
+    """scenario: as resolved; plan, manifest: as stored, empty where the run ended before it wrote them."""
+
+    path: Path
+    scenario: Mapping[str, Any]
+    plan: Mapping[str, Any]
+    manifest: Mapping[str, Any]
+
+    @staticmethod
+    def open(path: Path) -> Run:
+        """Raises ScenarioError where the path is no run folder, LabFault where the folder's files cannot be read."""
+        if not path.is_dir():
+            raise ScenarioError(
+                f"{path}: {'is not a folder' if path.exists() else 'does not exist'}; give a run folder"
+            )
+        scenario = path / "scenario.json"
+        if not scenario.is_file():
+            raise ScenarioError(f"{path}: is no run folder (it has no scenario.json)")
+        return Run(
+            path=path,
+            scenario=_object(scenario),
+            plan=_object(path / "plan.json") if (path / "plan.json").exists() else {},
+            manifest=_object(path / "manifest.json") if (path / "manifest.json").exists() else {},
+        )
+
+    @property
+    def name(self) -> str:
+        """The folder's own name."""
+        return self.path.resolve().name
+
+    @property
+    def trial_folders(self) -> list[Path]:
+        """Folders of trials that were sealed, in the plan's order."""
+        return sorted(found.parent for found in self.path.glob("trials/*/trial.json"))
+
+    @property
+    def unsealed(self) -> list[Path]:
+        """Folders of trials that were begun and never sealed."""
+        return sorted(
+            found for found in self.path.glob("trials/*") if found.is_dir() and not (found / "trial.json").exists()
+        )
+
+    @property
+    def planned_trials(self) -> int | None:
+        """How many trials the plan has; None where that is not known."""
+        if isinstance(trials := self.plan.get("trials"), list):
+            return len(trials)
+        blocks, arms = self.scenario.get("blocks"), self.scenario.get("arms")
+        return blocks * len(arms) if isinstance(blocks, int) and isinstance(arms, list | dict) else None
+
+    @property
+    def partial(self) -> bool:
+        """Whether trials of the plan are missing."""
+        planned = self.planned_trials
+        return bool(self.unsealed) or (planned is not None and len(self.trial_folders) < planned)
+
+    def trials(self) -> Iterator[StoredTrial]:
+        """Each sealed trial. Raises LabFault where a trial's files are not what seal() writes."""
+        for folder in self.trial_folders:
+            try:
+                record = TrialRecord.from_json(_object(folder / "trial.json"))
+            except (KeyError, TypeError) as problem:
+                raise LabFault(f"{folder / 'trial.json'}: is no record of a trial ({problem})") from None
+            yield StoredTrial(
+                folder,
+                record,
+                ParquetTable.open(folder / "operations.parquet", OPERATIONS),
+                ParquetTable.open(folder / "calls.parquet", CALLS),
+            )
+
+
+def _object(path: Path) -> dict[str, Any]:
+    try:
+        data = json.loads(path.read_text())
+    except OSError as problem:
+        raise LabFault(f"{path}: cannot be read ({problem.strerror})") from None
+    except ValueError as problem:
+        raise LabFault(f"{path}: is not JSON ({problem})") from None
+    if not isinstance(data, dict):
+        raise LabFault(f"{path}: is not a JSON object")
+    return data

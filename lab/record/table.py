@@ -1,0 +1,90 @@
+"""A Parquet file as a Table that loads only what is asked for: one column, or the rows of one process.
+
+Rows are decoded one row group at a time and the latest group is kept, so that cutting a file into consecutive parts
+decodes each group once and holds no more than one group besides the part itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from lab.errors import LabFault
+
+
+class ParquetTable(Mapping[str, NDArray[Any]]):
+    """The columns of a file, each of the dtype that it must have. Use open()."""
+
+    def __init__(self, path: Path, file: Any, columns: Mapping[str, np.dtype[Any]]) -> None:
+        self._path = path
+        self._file = file
+        self._columns = columns
+        sizes = [file.metadata.row_group(group).num_rows for group in range(file.metadata.num_row_groups)]
+        self._edges = np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])
+        self._latest: tuple[int, dict[str, NDArray[Any]]] | None = None
+
+    @staticmethod
+    def open(path: Path, columns: Mapping[str, Any]) -> ParquetTable:
+        """`columns` maps names to numpy dtypes.
+
+        Raises LabFault where the file is missing, is no Parquet file, or lacks a column.
+        """
+        try:
+            file = pq.ParquetFile(path, memory_map=True)
+        except FileNotFoundError:
+            raise LabFault(f"{path}: is missing") from None
+        except (OSError, pa.ArrowException) as problem:
+            raise LabFault(f"{path}: is not a readable Parquet file ({problem})") from None
+        missing = [name for name in columns if name not in file.schema_arrow.names]
+        if missing:
+            raise LabFault(f"{path}: has no column {', '.join(missing)}")
+        return ParquetTable(path, file, columns)
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        if name not in self._columns:
+            raise KeyError(name)
+        return self._array(self._file.read(columns=[name]).column(0), name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._columns)
+
+    def __len__(self) -> int:
+        return len(self._columns)
+
+    @property
+    def rows(self) -> int:
+        return int(self._edges[-1])
+
+    def cut(self, start: int, stop: int) -> dict[str, NDArray[Any]]:
+        """Rows start to stop - 1, all columns."""
+        first = int(np.searchsorted(self._edges, start, side="right")) - 1
+        last = int(np.searchsorted(self._edges, stop, side="left")) - 1
+        if first >= last:
+            begin = int(self._edges[first])
+            return {name: column[start - begin : stop - begin] for name, column in self._group(first).items()}
+        whole = {name: np.empty(stop - start, dtype) for name, dtype in self._columns.items()}
+        for group in range(first, last + 1):
+            begin, end = int(self._edges[group]), int(self._edges[group + 1])
+            low, high = max(start, begin), min(stop, end)
+            for name, column in self._group(group).items():
+                whole[name][low - start : high - start] = column[low - begin : high - begin]
+        return whole
+
+    def _group(self, group: int) -> dict[str, NDArray[Any]]:
+        if self._latest is None or self._latest[0] != group:
+            self._latest = None  # before the next is decoded: never two at once
+            table = self._file.read_row_group(group, columns=list(self._columns))
+            self._latest = (group, {name: self._array(table.column(name), name) for name in self._columns})
+        return self._latest[1]
+
+    def _array(self, column: Any, name: str) -> NDArray[Any]:
+        if column.null_count:
+            raise LabFault(f"{self._path}: column {name} has missing values")
+        array: NDArray[Any] = column.to_numpy()
+        return array.astype(self._columns[name], copy=False)
