@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from bad_scenarios import BAD, SECRET, Bad
 
 from lab.commands import source
 from lab.errors import ScenarioError
 from lab.scenario import parse
+from tests.bad_scenarios import BAD, SECRET, Bad
 
 
 @pytest.mark.parametrize("bad", BAD, ids=lambda bad: bad.id.replace(" ", "-"))

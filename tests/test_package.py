@@ -1,0 +1,37 @@
+"""The installed package, as pip recorded it."""
+
+from __future__ import annotations
+
+from importlib import metadata
+
+import pytest
+
+from lab.native import DISTRIBUTION
+
+
+@pytest.fixture
+def files() -> list[metadata.PackagePath]:
+    try:
+        return metadata.files(DISTRIBUTION) or []
+    except metadata.PackageNotFoundError:
+        pytest.skip("the package is not installed in this environment: script/test installs it")
+
+
+@pytest.mark.parametrize(
+    "file", ["native/libtap.so", "native/libdrive.so", "native/rows.def", "native/functions.def", "py.typed"]
+)
+def test_what_is_no_python_is_installed_too(file: str, files: list[metadata.PackagePath]) -> None:
+    assert f"lab/{file}" in map(str, files)
+
+
+def test_the_wheel_brought_no_caches_of_the_checkout(files: list[metadata.PackagePath]) -> None:
+    caches = [file for file in files if "__pycache__" in file.parts]
+
+    assert [str(file) for file in caches if file.hash] == []  # those that pip made itself have no hash
+
+
+def test_the_command_line_has_its_entry_point() -> None:
+    if not metadata.packages_distributions().get("lab"):
+        pytest.skip("the package is not installed in this environment: script/test installs it")
+
+    assert [e.value for e in metadata.entry_points(group="console_scripts", name="lab")] == ["lab.__main__:main"]
