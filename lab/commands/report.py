@@ -15,6 +15,17 @@ from lab.errors import LabFault
 from lab.record.run import Run
 
 
+def report(run_path: Path) -> int:
+    """Rebuilds and shows; returns the exit status."""
+    from rich.console import Console
+
+    from lab.report.terminal import show
+
+    summary = rebuild(run_path)
+    show(summary, Console())
+    return 0 if summary["valid"] else 1
+
+
 def rebuild(run_path: Path) -> dict[str, Any]:
     """Summarises a run folder and replaces its summary.json.
 

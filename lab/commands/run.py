@@ -96,7 +96,7 @@ def _judge(scenario: Scenario, folder: Path, interrupted: bool, fault: LabFault 
         raise LabFault(f"{error.filename or folder}: {error.strerror}") from fault
     console = Console()
     if not quiet:
-        show(summary, console, question=scenario.question)
+        show(summary, console)
     missed = unmet(summary, scenario.expect)
     for line in missed:
         console.print(f"not as expected: {line}", markup=False, highlight=False, soft_wrap=True)

@@ -58,7 +58,7 @@ class Tokens:
         return [
             {
                 "kind": settings.kind,
-                "module": str(path) if (path := getattr(token, "path", None)) else None,
+                "module": str(path) if (path := token.path) else None,
                 "module_sha256": sha256(Path(path)) if path else None,
                 "library": f"{prepared.library.description} {prepared.library.library_version}",
                 "cryptoki": prepared.library.cryptoki_version,

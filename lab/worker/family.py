@@ -68,10 +68,10 @@ def spawn(order: TrialOrder, process: int) -> Child:
     """A worker with no fork relation to the token's context: a new program that is told the order through a pipe."""
     ours, theirs = Channel.pair()
     command = program.command("lab.worker.spawned", str(process), str(theirs.fileno()), str(os.getpid()))
-    program = subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=[theirs.fileno()])
+    spawned = subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=[theirs.fileno()])
     theirs.close()
-    assert program.stdin is not None
-    with program.stdin as pipe:
+    assert spawned.stdin is not None
+    with spawned.stdin as pipe:
         pipe.write(order.to_json().encode())
-    program.returncode = 0  # reaped here by pid, like every other child; Popen must not try
-    return Child(process, program.pid, os.pidfd_open(program.pid), ours)
+    spawned.returncode = 0  # reaped here by pid, like every other child; Popen must not try
+    return Child(process, spawned.pid, os.pidfd_open(spawned.pid), ours)
