@@ -18,6 +18,7 @@ from tests.topology.conftest import Mischief
 
 OPEN = '[load]\nmode = "open"\nrate_hz = 300\nwarmup_s = 0\nduration_s = 0.5\n'
 CLOSED = '[load]\nmode = "closed"\nwarmup_s = 0\nduration_s = 0.3\n'
+RELOADED = '[context]\npolicy = "reinit"\n'  # the root maps the module too, so it can tell who is a child
 LONG = '[load]\nmode = "open"\nrate_hz = 100\nwarmup_s = 0\nduration_s = 30\n'
 
 
@@ -51,7 +52,7 @@ def test_a_worker_that_dies_is_named_counted_and_cleaned_up(
 ) -> None:
     before = shared_memory()
     threads = 2 if topology == "worker" else 1
-    tables = f'[topology]\nkind = "{topology}"\nprocesses = 3\nthreads = {threads}\n{OPEN}'
+    tables = f'[topology]\nkind = "{topology}"\nprocesses = 3\nthreads = {threads}\n{RELOADED}{OPEN}'
     path = mischief.scenario(death.mischief, tables)
     done = place.run(path, "--set", "timeout_s=4", environment=mischief.environment)
     assert done.returncode == 0, done.stderr
@@ -71,7 +72,7 @@ def test_a_worker_that_dies_is_named_counted_and_cleaned_up(
 
 
 def test_the_call_that_killed_a_worker_is_the_last_row_of_its_calls(place: Place, mischief: Mischief) -> None:
-    path = mischief.scenario("sigkill@C_Sign#9", f'[topology]\nkind = "prefork"\nprocesses = 2\n{CLOSED}')
+    path = mischief.scenario("sigkill@C_Sign#9", f'[topology]\nkind = "prefork"\nprocesses = 2\n{RELOADED}{CLOSED}')
     assert place.run(path, environment=mischief.environment).returncode == 0
     (calls,) = place.out.glob("trials/*/calls.parquet")
     table = pq.read_table(calls).to_pydict()
@@ -153,7 +154,7 @@ def test_a_killed_coordinator_leaves_its_rows_and_nothing_that_runs(
 
 
 def test_a_wrong_signature_is_found_although_the_module_called_it_good(place: Place, mischief: Mischief) -> None:
-    path = mischief.scenario("wrong-signature@C_Sign#9", f"[topology]\nprocesses = 2\n{OPEN}")
+    path = mischief.scenario("wrong-signature@C_Sign#9", f"[topology]\nprocesses = 2\n{RELOADED}{OPEN}")
     place.run(path, environment=mischief.environment)
     (arm,) = place.summary()["arms"].values()
     assert ("wrong-result", 1) in {(f["layer"], f["count"]) for f in arm["failures"]}
@@ -197,7 +198,7 @@ def _is_root(process: psutil.Process) -> bool:
 def test_the_record_of_a_trial_survives_its_round_trip_through_json(place: Place, mischief: Mischief) -> None:
     from lab.record.model import TrialRecord
 
-    path = mischief.scenario("sigsegv@C_Sign#3", f"[topology]\nprocesses = 2\n{OPEN}")
+    path = mischief.scenario("sigsegv@C_Sign#3", f"[topology]\nprocesses = 2\n{RELOADED}{OPEN}")
     place.run(path, environment=mischief.environment)
     (file,) = place.out.glob("trials/*/trial.json")
     data = json.loads(file.read_text())
