@@ -29,8 +29,7 @@ def parameters(function: str) -> list[tuple[str, bool]]:
     """Name of each parameter, and whether it is a pointer to something that the test must provide."""
     found = re.search(rf"^FUNCTION3?\({function},\s*\(([^)]*)\)", _DEFINITION, re.MULTILINE)
     assert found
-    split = [re.split(r"[\s*]+", one.strip()) + ["*" in one or "_PTR" in one] for one in found[1].split(",")]
-    return [(one[-2], one[-1]) for one in split]
+    return [(re.split(r"[\s*]+", one.strip())[-1], "*" in one or "_PTR" in one) for one in found[1].split(",")]
 
 
 @dataclass(frozen=True)
@@ -71,7 +70,7 @@ class Module:
             if is_pointer:
                 buffers[name] = ctypes.create_string_buffer(BUFFER_BYTES)
                 if name == "mechanism":
-                    buffers[name][:2] = ECDSA.to_bytes(2, "little")
+                    ctypes.c_ulong.from_buffer(buffers[name]).value = ECDSA
                 arguments.append(buffers[name])
             else:
                 numbers[name] = FIRST_NUMBER + place

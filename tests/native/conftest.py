@@ -16,6 +16,11 @@ from tests.native.build import SOURCES, TESTS, compile_c
 __all__ = ["mischief_module"]
 
 KEY = "000102030405060708090a0b0c0d0e0f"
+HEAD = """
+import ctypes, os, sys
+from tests.native.caller import *
+tap, fake = Module(os.environ["TAP"]), Fake(os.environ["MODULE"])
+"""
 
 
 @dataclass(frozen=True)
@@ -27,24 +32,24 @@ class Bench:
     stress_program: Path
     folder: Path
 
-    def environment(self, **more: str) -> dict[str, str]:
+    def environment(self, **more: str | None) -> dict[str, str]:
+        """Of a program under the tap; None takes a variable out."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith("LAB_TAP")}
         mine = {"LAB_TAP_MODULE": str(self.module), "LAB_TAP_DIR": str(self.folder), "LAB_TAP_KEY": KEY}
         paths = {"TAP": str(self.tap), "MODULE": str(self.module), "PYTHONPATH": os.pathsep.join(sys.path)}
-        return kept | mine | paths | more
+        asked = kept | mine | paths | more
+        return {name: value for name, value in asked.items() if value is not None}
 
-    def python(self, script: str, *, check: bool = True, **more: str) -> subprocess.CompletedProcess[str]:
-        """Runs a script in a fresh interpreter; it has `tap` and `fake` (see caller.py) already."""
-        head = "import ctypes, os, sys\nfrom tests.native.caller import *\n"
-        head += "tap, fake = Module(os.environ['TAP']), Fake(os.environ['MODULE'])\n"
+    def python(self, script: str, head: str = HEAD, /, **more: str | None) -> subprocess.CompletedProcess[str]:
+        """Runs a script in a fresh interpreter; by its head it has `tap` and `fake` (see caller.py) already."""
         command = [sys.executable, "-c", head + script]
         done = subprocess.run(command, env=self.environment(**more), capture_output=True, text=True, timeout=100)
-        assert not check or done.returncode == 0, done.stderr
+        assert done.returncode == 0, done.stderr
         return done
 
-    def stress(self, mode: str, *, threads: int = 4, calls: int = 100, **more: str) -> subprocess.CompletedProcess[str]:
+    def stress(self, mode: str, *, threads: int = 4, calls: int = 100) -> subprocess.CompletedProcess[str]:
         command = [str(self.stress_program), str(self.tap), str(self.module), mode, str(threads), str(calls)]
-        return subprocess.run(command, env=self.environment(**more), capture_output=True, text=True, timeout=100)
+        return subprocess.run(command, env=self.environment(), capture_output=True, text=True, timeout=100)
 
 
 @pytest.fixture(scope="session")

@@ -22,7 +22,8 @@ class Recorded:
     rows: npt.NDArray[np.void]
 
     def of(self, function: str) -> npt.NDArray[np.void]:
-        return self.rows[self.rows["function"] == FUNCTION_NUMBER[function]]
+        chosen: npt.NDArray[np.void] = self.rows[self.rows["function"] == FUNCTION_NUMBER[function]]
+        return chosen
 
 
 def read_file(path: Path) -> Recorded:

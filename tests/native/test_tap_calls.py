@@ -10,7 +10,7 @@ import pytest
 
 from lab.record.dtypes import ENDED, LOCKING
 from lab.record.names import FUNCTION_NUMBER, FUNCTIONS
-from tests.native.build import SOURCES, compile_c
+from tests.native.build import compile_c
 from tests.native.conftest import KEY, Bench
 from tests.native.recorded import Recorded, read_folder
 
@@ -196,13 +196,8 @@ def test_signatures_and_random_outputs_are_tagged_with_the_given_key(bench: Benc
 def test_without_a_key_two_runs_tag_the_same_output_differently(bench: Bench) -> None:
     for _ in range(2):
         bench.python("tap.call_once('C_GenerateRandom')", LAB_TAP_KEY="0" * 32)
-    script = "tap.call_once('C_GenerateRandom')"
-    keyless = "import os; os.environ.pop('LAB_TAP_KEY', None)\n"
     for _ in range(2):
-        bench.python(f"{keyless}\nimport subprocess\nhead = {script!r}\n"
-                     "code = 'import os\\nfrom tests.native.caller import *\\n"
-                     "tap = Module(os.environ[\"TAP\"])\\n' + head\n"
-                     "subprocess.run([sys.executable, '-c', code], check=True)")
+        bench.python("tap.call_once('C_GenerateRandom')", LAB_TAP_KEY=None)
     tags = [int(one.rows["tag"][0]) for one in read_folder(bench.folder).values()]
     assert len(tags) == 4
     assert len(set(tags)) == 3
@@ -219,10 +214,11 @@ def test_a_login_leaves_nothing_of_the_pin(bench: Bench) -> None:
 
 def test_symbols_work_without_asking_for_a_list(bench: Bench) -> None:
     bench.python(
-        "import subprocess\n"
-        "code = 'import ctypes, os\\nlibrary = ctypes.CDLL(os.environ[\"TAP\"])\\n'\n"
-        "code += 'assert library.C_Initialize(None) == 0\\nassert library.C_Finalize(None) == 0'\n"
-        "subprocess.run([sys.executable, '-c', code], check=True)"
+        "import ctypes, os\n"
+        "library = ctypes.CDLL(os.environ['TAP'])\n"
+        "assert library.C_Initialize(None) == 0\n"
+        "assert library.C_Finalize(None) == 0\n",
+        "",
     )
     assert [FUNCTIONS[number - 1] for number in only(bench.folder).rows["function"]] == ["C_Initialize", "C_Finalize"]
 

@@ -1,0 +1,97 @@
+"""The native code under ThreadSanitizer and under AddressSanitizer with UBSan, in threads and in forked processes.
+
+Another library of lab/native joins by a line in LIBRARIES; a program that drives it by a line in PROGRAMS.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from tests.native.build import SOURCES, TESTS, compile_c
+from tests.native.recorded import read_folder
+
+LIBRARIES: Final = {"tap": SOURCES / "tap.c", "fake": TESTS / "fake_module.c"}
+PROGRAMS: Final = {"stress": TESTS / "stress.c"}
+
+SANITIZERS: Final = {
+    "thread": ("-fsanitize=thread",),
+    "address": ("-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer"),
+}
+OPTIONS: Final = {
+    # TSan refuses to go on after a fork of a process with threads unless told that this is meant
+    "TSAN_OPTIONS": "die_after_fork=0:halt_on_error=0:exitcode=66",
+    "ASAN_OPTIONS": "detect_leaks=1:exitcode=66",
+    "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1:exitcode=66",
+}
+FOUND: Final = 66
+MODES: Final = ("threads", "prefork", "nested", "fork-inside", "loading-race", "fork-while-loading")
+
+# What rows.h would be with an ordinary counter of rows.
+RACY: Final = """
+#define _GNU_SOURCE
+#include <stdatomic.h>
+#undef atomic_fetch_add_explicit
+#define atomic_fetch_add_explicit(object, operand, order) \\
+    ({ unsigned long had = *(volatile unsigned long *)(object); *(volatile unsigned long *)(object) += operand; had; })
+"""
+
+
+@dataclass(frozen=True)
+class Instrumented:
+    """All libraries and programs, built for one sanitizer."""
+
+    folder: Path
+
+    def run(self, mode: str, rows: Path, *, program: str = "stress") -> subprocess.CompletedProcess[str]:
+        tap, fake = str(self.folder / "tap.so"), str(self.folder / "fake.so")
+        environment = os.environ | OPTIONS | {"LAB_TAP_MODULE": fake, "LAB_TAP_DIR": str(rows)}
+        command = [str(self.folder / program), tap, fake, mode, "4", "200"]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=100)
+
+
+def build(folder: Path, *flags: str) -> Instrumented:
+    for name, source in LIBRARIES.items():
+        compile_c(folder / f"{name}.so", source, flags=flags)
+    for name, source in PROGRAMS.items():
+        compile_c(folder / name, source, flags=flags, shared=False)
+    return Instrumented(folder)
+
+
+@pytest.fixture(scope="module", params=SANITIZERS)
+def instrumented(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Instrumented:
+    return build(tmp_path_factory.mktemp(request.param), *SANITIZERS[request.param])
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_nothing_is_found_and_every_call_is_counted(instrumented: Instrumented, mode: str, tmp_path: Path) -> None:
+    done = instrumented.run(mode, tmp_path)
+    assert done.stderr == ""
+    assert done.returncode == 0
+    calls = {int(pid): int(count) for pid, count in re.findall(r"^(\d+) (\d+)$", done.stdout, re.MULTILINE)}
+    assert {pid: len(file.rows) for pid, file in read_folder(tmp_path).items()} == calls
+
+
+def test_a_tap_that_hands_out_rows_without_atomics_is_found(tmp_path: Path) -> None:
+    racy = tmp_path / "racy.h"
+    racy.write_text(RACY)
+    rows = tmp_path / "rows"
+    rows.mkdir()
+    done = build(tmp_path, *SANITIZERS["thread"], "-include", str(racy)).run("threads", rows)
+    assert done.returncode == FOUND
+    assert "ThreadSanitizer: data race" in done.stderr
+    assert "rows_claim" in done.stderr
+
+
+def test_a_buffer_that_is_shorter_than_its_caller_says_is_found(tmp_path: Path) -> None:
+    rows = tmp_path / "rows"
+    rows.mkdir()
+    done = build(tmp_path, *SANITIZERS["address"]).run("overrun", rows)
+    assert done.returncode == FOUND
+    assert "AddressSanitizer: heap-buffer-overflow" in done.stderr
