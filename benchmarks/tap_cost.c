@@ -1,7 +1,7 @@
 /* What the tap costs per call: the same function of the same module, directly and through the tap, in turns.
  *
  * tap_cost calls TAP MODULE PAIRS CALLS    C_GetSessionInfo on a module that does nothing
- * tap_cost sign TAP MODULE PAIRS CALLS     C_SignInit and C_Sign with a P-256 key on an empty token that it fills itself
+ * tap_cost sign TAP MODULE PAIRS CALLS     C_SignInit and C_Sign with a P-256 key on an empty token, which it fills
  *
  * One line per pair: "<direct_ns> <tapped_ns>", each the mean of CALLS calls. Which of the two goes first alternates.
  * The module's state is the same for both, because both are the same mapping of it.

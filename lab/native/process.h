@@ -71,7 +71,7 @@ static u32 thread_id(void)
     return (u32)syscall(SYS_gettid);
 }
 
-/* A spin lock in the wiped page, for rare work. False where this thread has it already: the caller is being re-entered. */
+/* A spin lock in the wiped page, for rare work. False where this thread has it already: the caller is re-entered. */
 static bool process_lock(_Atomic u32 *lock)
 {
     u32 self = thread_id();
@@ -170,7 +170,7 @@ __attribute__((cold, noinline)) static void process_learn_thread(void)
     thread_known.generation = process->generation;
 }
 
-/* A row of this process with everything that does not depend on the function, or NULL where the call is not recorded. */
+/* A row of this process with all that does not depend on the function, or NULL where the call is not recorded. */
 static inline struct call_row *call_begin(u8 function)
 {
     if (__builtin_expect(atomic_load_explicit(&process->state, memory_order_acquire) != RECORDING, 0) &&

@@ -92,7 +92,7 @@ static inline i64 now_ns(void)
 }
 
 /* Makes `bytes` of the file real. Returns 0 or an error number. Threads may do it at the same time: it is idempotent.
- * A host program may have closed our descriptor (daemons close all) and have got its number again for a file of its own. */
+ * A host program may have closed our descriptor (daemons close all) and have got its number for a file of its own. */
 static inline int rows_allocate(const struct rows *rows, u64 bytes)
 {
     struct rows_header *header = rows->header;

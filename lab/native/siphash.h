@@ -1,4 +1,5 @@
-/* SipHash-2-4, 64 bits (Aumasson and Bernstein 2012): keyed tags by which equal outputs are found without keeping them. */
+/* SipHash-2-4, 64 bits (Aumasson and Bernstein 2012): keyed tags, by which equal outputs are found without keeping
+ * them. */
 #ifndef LAB_SIPHASH_H
 #define LAB_SIPHASH_H
 

@@ -3,34 +3,32 @@
  * Environment, read when the first function list is asked for:
  *   LAB_TAP_MODULE    path of the real module
  *   LAB_TAP_DIR       folder of the files calls-<pid>.rows (calls-<pid>-2.rows, ... where the name is taken)
- *   LAB_TAP_KEY       32 hexadecimal digits, the key of the tags; absent: random, shared by this process and its children
+ *   LAB_TAP_KEY       32 hexadecimal digits, the key of the tags; absent: random, of this process and its children
  *   LAB_TAP_LOCKING   os | none: what C_Initialize declares instead of what its caller asked; pReserved is kept
  *   LAB_TAP_ROWS      rows for which each process reserves addresses; 16 Mi by default
- * Without a module or a folder, C_GetFunctionList answers CKR_GENERAL_ERROR and stderr has one line that says why. Where
- * only recording fails, calls are still forwarded.
+ * Without a module or a folder, C_GetFunctionList answers CKR_GENERAL_ERROR and stderr has one line that says why.
+ * Where only recording fails, calls are still forwarded.
  *
  * Every function has two wrappers: `plain` forwards to the list of C_GetFunctionList (v2.40), and `modern` to the first
  * v3.x list that the program got, since a module may implement them differently. Exported symbols are the plain ones.
  * C_GetFunctionList is recorded only when it is called through a list, C_GetInterface and C_GetInterfaceList always.
  *
- * One thing differs from having no tap: the real module's C_GetFunctionList is asked for its list once per process tree.
+ * One thing differs from having no tap: the real module's C_GetFunctionList is asked once per process tree, so two
+ * users of p11-kit's proxy in one process, which gives a new list at each request, would share one.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <stdlib.h>
 #include <sys/random.h>
 
+#include "kept.h"
 #include "lists.h"
 #include "process.h"
-#include "siphash.h"
 
-#define LOCKING_CHANGED 128
-#define SIGNATURE_LONGEST_TAGGED 132 /* ECDSA on P-521 */
 #define MAX_MODERN_LISTS 4
 #define MAX_INTERFACES 16
 
 enum { NOT_LOADED, LOADED, UNUSABLE };
-enum locking_override { KEEP_LOCKING, DECLARE_OS, DECLARE_NONE };
 
 /* The real module, as it is and with the four functions below that change something on the way. */
 static struct function_list plain_real, plain, modern_real, modern;
@@ -47,88 +45,6 @@ static struct {
 
 static _Atomic int loading; /* NOT_LOADED, LOADED, UNUSABLE; that somebody is at it is said in the wiped page */
 static void *module;
-static struct siphash_key tag_key;
-static enum locking_override locking_override;
-
-/* What a row keeps: the words of functions.def. */
-
-static inline u64 tag_of(const void *bytes, u64 length)
-{
-    u64 tag = siphash(&tag_key, bytes, length);
-    return tag ? tag : 1; /* 0 means that there is none */
-}
-
-static inline u64 mechanism_of(const CK_MECHANISM *mechanism)
-{
-    return mechanism ? mechanism->mechanism : 0;
-}
-
-static inline u64 flags_of(const CK_C_INITIALIZE_ARGS *arguments)
-{
-    return arguments ? arguments->flags : 0;
-}
-
-static u8 locking_of(const CK_C_INITIALIZE_ARGS *arguments)
-{
-    if (!arguments)
-        return LOCKING_null_argument;
-    bool callbacks = arguments->CreateMutex || arguments->DestroyMutex || arguments->LockMutex || arguments->UnlockMutex;
-    if (arguments->flags & CKF_OS_LOCKING_OK)
-        return callbacks ? LOCKING_os_and_callbacks : LOCKING_os;
-    return callbacks ? LOCKING_callbacks : LOCKING_no_flags;
-}
-
-/* What the real module is told: `changed` is filled and returned where it is not what the caller said. */
-static CK_C_INITIALIZE_ARGS *locking_declared(CK_C_INITIALIZE_ARGS *asked, CK_C_INITIALIZE_ARGS *changed)
-{
-    u8 locking = locking_of(asked);
-    if (locking_override == KEEP_LOCKING || (locking_override == DECLARE_OS && locking == LOCKING_os) ||
-        (locking_override == DECLARE_NONE && (locking == LOCKING_null_argument || locking == LOCKING_no_flags)))
-        return asked;
-    *changed = (CK_C_INITIALIZE_ARGS){.flags = flags_of(asked) & ~(CK_FLAGS)CKF_OS_LOCKING_OK,
-                                      .pReserved = asked ? asked->pReserved : NULL};
-    if (locking_override == DECLARE_OS)
-        changed->flags |= CKF_OS_LOCKING_OK;
-    else if (!changed->pReserved && !changed->flags)
-        return NULL;
-    return changed;
-}
-
-static u8 locking_asked(CK_C_INITIALIZE_ARGS *asked)
-{
-    CK_C_INITIALIZE_ARGS changed;
-    return (u8)(locking_of(asked) | (locking_declared(asked, &changed) == asked ? 0 : LOCKING_CHANGED));
-}
-
-#define BEFORE(...) __VA_ARGS__
-#define AFTER(...) __VA_ARGS__
-#define SESSION(handle) row->session = handle;
-#define OBJECT(handle) row->object = handle;
-#define ARGUMENT(number) row->argument = number;
-#define LOCKING_ASKED(init_args) row->locking = locking_asked(init_args);
-#define RETURNED(field, pointer)                                                                                       \
-    if (pointer)                                                                                                       \
-        row->field = *pointer;
-#define RETURNED_FIRST(handles, count)                                                                                 \
-    if (count) {                                                                                                       \
-        row->argument = *count;                                                                                        \
-        row->object = *count && handles ? *handles : 0;                                                                \
-    }
-#define LOGIN_STATE(info)                                                                                              \
-    if (info)                                                                                                          \
-        row->argument = info->state;
-#define INTERFACE_FLAGS(interface)                                                                                     \
-    if (interface && *interface)                                                                                       \
-        row->argument = (*interface)->flags;
-#define TAG_INPUT(bytes, length)                                                                                       \
-    if (signature)                                                                                                     \
-        row->argument = tag_of(bytes, bytes ? length : 0);
-#define TAG_SIGNATURE(bytes, length)                                                                                   \
-    if (bytes && length && *length && *length % 2 == 0 && *length <= SIGNATURE_LONGEST_TAGGED)                         \
-        row->tag = tag_of(bytes, *length / 2);
-#define TAG_OUTPUT(bytes, length)                                                                                      \
-    if (bytes && length)                                                                                               \
-        row->tag = tag_of(bytes, length);
 
 /* The wrappers. */
 
@@ -139,7 +55,7 @@ static inline bool loaded(void)
     return __builtin_expect(atomic_load_explicit(&loading, memory_order_acquire) == LOADED, 1) || load();
 }
 
-#define WRAPPER(set, number, name, parameters, arguments, before, after)                                                       \
+#define WRAPPER(set, number, name, parameters, arguments, before, after)                                               \
     static CK_RV set##_##name parameters                                                                               \
     {                                                                                                                  \
         if (!loaded())                                                                                                 \
@@ -159,7 +75,8 @@ static inline bool loaded(void)
         return rv;                                                                                                     \
     }
 
-/* The exported C_GetFunctionList is not recorded: who only looks at a module has not used it. Lists hold the modern one. */
+/* The exported C_GetFunctionList is not recorded: who only looks at a module has not used it. In lists is the modern
+ * one. */
 #define UNLESS_EXPORTED_LIST(number) ((number) == NUMBER_C_GetFunctionList ? NUMBER_NONE : (number))
 
 #define FUNCTION3 FUNCTION
@@ -168,7 +85,6 @@ static inline bool loaded(void)
     WRAPPER(modern, NUMBER_##name, name, parameters, arguments, before, after)
 #include "functions.def"
 #undef FUNCTION
-
 
 /* Symbols of our own under the standard names. The wrappers stay static, so that no other module's C_Sign, linked into
  * the program, can take the place of ours in our lists. */
@@ -418,8 +334,8 @@ static const char *load_module(const char **detail)
     return NULL;
 }
 
-/* Loads the real module, once, whichever thread comes first; the others wait. That somebody is at it is said in the wiped
- * page, so a child that was forked meanwhile does it for itself. False where the tap is unusable. */
+/* Loads the real module, once, whichever thread comes first; the others wait. That somebody is at it is said in the
+ * wiped page, so a child that was forked meanwhile does it for itself. False where the tap is unusable. */
 __attribute__((cold, noinline)) static bool load(void)
 {
     int result = atomic_load_explicit(&loading, memory_order_acquire);
@@ -444,8 +360,9 @@ __attribute__((constructor)) static void mapped(void)
     process_page_create();
 }
 
-/* The program unloads the tap (or ends, where dlclose does nothing). The real module goes too, or a program that unloads
- * its module to get a fresh one would not get it. Rows stay mapped: at an exit other threads may still be in a call. */
+/* The program unloads the tap (or ends, where dlclose does nothing). The real module goes too, or a program that
+ * unloads its module to get a fresh one would not get it. Rows stay mapped: at an exit, other threads may still be in a
+ * call. */
 __attribute__((destructor)) static void unmapped(void)
 {
     if (atomic_load_explicit(&loading, memory_order_acquire) == LOADED)

@@ -1,7 +1,8 @@
 /* A PKCS#11 module with nothing behind it: every function counts its call, fills what it returns with known numbers and
  * answers fake_rv. Tests reach its state by symbol, because the tap and the test map the same library.
  *
- * -DFAKE_V3 gives it C_GetInterface with interfaces of v2.40 and v3.0 (the second declared safe to fork) and a vendor's own.
+ * -DFAKE_V3 gives it C_GetInterface with interfaces of v2.40 and v3.0 (the second declared safe to fork) and a
+ * vendor's own.
  */
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -59,7 +60,7 @@ static void note_initialize(const CK_C_INITIALIZE_ARGS *arguments)
     if (info)                                                                                                          \
         info->state = CKS_RW_USER_FUNCTIONS;
 #define INTERFACE_FLAGS(interface) (void)interface;
-#define TAG_INPUT(bytes, length)
+#define TAG_INPUT(bytes, length, output)
 #define TAG_SIGNATURE(bytes, length)                                                                                   \
     if (bytes)                                                                                                         \
         fill(bytes, SIGNATURE_BYTES);                                                                                  \

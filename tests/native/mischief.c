@@ -125,7 +125,7 @@ static enum action act(int function)
 #define RETURNED_FIRST(handles, count)
 #define LOGIN_STATE(info)
 #define INTERFACE_FLAGS(interface)
-#define TAG_INPUT(bytes, length)
+#define TAG_INPUT(bytes, length, output)
 #define TAG_OUTPUT(bytes, length) bytes[length - 1] ^= 1;
 #define TAG_SIGNATURE(bytes, length)                                                                                   \
     if (bytes && length && *length)                                                                                    \
@@ -133,7 +133,7 @@ static enum action act(int function)
 
 #define FUNCTION3(name, parameters, arguments, before, after)
 #define FUNCTION(name, parameters, arguments, before, after)                                                           \
-    __attribute__((unused)) static CK_RV mischief_##name parameters                                                                            \
+    __attribute__((unused)) static CK_RV mischief_##name parameters                                                    \
     {                                                                                                                  \
         enum action now = act(NUMBER_##name);                                                                          \
         if (now == ERROR)                                                                                              \

@@ -31,7 +31,7 @@ OPTIONS: Final = {
     "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1:exitcode=66",
 }
 FOUND: Final = 66
-MODES: Final = ("threads", "prefork", "nested", "fork-inside", "loading-race", "fork-while-loading")
+MODES: Final = ("threads", "prefork", "fork-busy", "nested", "fork-inside", "loading-race", "fork-while-loading")
 
 # What rows.h would be with an ordinary counter of rows.
 RACY: Final = """

@@ -1,0 +1,102 @@
+/* What a call's row keeps: the words that functions.def uses, and what stands behind them.
+ *
+ * A word is a statement on `row` in the wrapper of a function, where the function's parameters are in scope.
+ */
+#ifndef LAB_KEPT_H
+#define LAB_KEPT_H
+
+#include <stdbool.h>
+
+#include <p11-kit/pkcs11.h>
+
+#include "rows.h"
+#include "siphash.h"
+
+#define LOCKING_CHANGED 128
+#define SIGNATURE_LONGEST_TAGGED 132 /* ECDSA on P-521 */
+
+enum locking_override { KEEP_LOCKING, DECLARE_OS, DECLARE_NONE };
+
+static struct siphash_key tag_key;
+static enum locking_override locking_override;
+
+static inline u64 tag_of(const void *bytes, u64 length)
+{
+    u64 tag = siphash(&tag_key, bytes, length);
+    return tag ? tag : 1; /* 0 means that there is none */
+}
+
+static inline u64 mechanism_of(const CK_MECHANISM *mechanism)
+{
+    return mechanism ? mechanism->mechanism : 0;
+}
+
+static inline u64 flags_of(const CK_C_INITIALIZE_ARGS *arguments)
+{
+    return arguments ? arguments->flags : 0;
+}
+
+static u8 locking_of(const CK_C_INITIALIZE_ARGS *arguments)
+{
+    if (!arguments)
+        return LOCKING_null_argument;
+    bool callbacks =
+        arguments->CreateMutex || arguments->DestroyMutex || arguments->LockMutex || arguments->UnlockMutex;
+    if (arguments->flags & CKF_OS_LOCKING_OK)
+        return callbacks ? LOCKING_os_and_callbacks : LOCKING_os;
+    return callbacks ? LOCKING_callbacks : LOCKING_no_flags;
+}
+
+/* What the real module is told: `changed` is filled and returned where it is not what the caller said. */
+static CK_C_INITIALIZE_ARGS *locking_declared(CK_C_INITIALIZE_ARGS *asked, CK_C_INITIALIZE_ARGS *changed)
+{
+    u8 locking = locking_of(asked);
+    if (locking_override == KEEP_LOCKING || (locking_override == DECLARE_OS && locking == LOCKING_os) ||
+        (locking_override == DECLARE_NONE && (locking == LOCKING_null_argument || locking == LOCKING_no_flags)))
+        return asked;
+    *changed = (CK_C_INITIALIZE_ARGS){.flags = flags_of(asked) & ~(CK_FLAGS)CKF_OS_LOCKING_OK,
+                                      .pReserved = asked ? asked->pReserved : NULL};
+    if (locking_override == DECLARE_OS)
+        changed->flags |= CKF_OS_LOCKING_OK;
+    else if (!changed->pReserved && !changed->flags)
+        return NULL;
+    return changed;
+}
+
+static u8 locking_asked(CK_C_INITIALIZE_ARGS *asked)
+{
+    CK_C_INITIALIZE_ARGS changed;
+    return (u8)(locking_of(asked) | (locking_declared(asked, &changed) == asked ? 0 : LOCKING_CHANGED));
+}
+
+#define BEFORE(...) __VA_ARGS__
+#define AFTER(...) __VA_ARGS__
+#define SESSION(handle) row->session = handle;
+#define OBJECT(handle) row->object = handle;
+#define ARGUMENT(number) row->argument = number;
+#define LOCKING_ASKED(init_args) row->locking = locking_asked(init_args);
+#define RETURNED(field, pointer)                                                                                       \
+    if (pointer)                                                                                                       \
+        row->field = *pointer;
+#define RETURNED_FIRST(handles, count)                                                                                 \
+    if (count) {                                                                                                       \
+        row->argument = *count;                                                                                        \
+        row->object = *count && handles ? *handles : 0;                                                                \
+    }
+#define LOGIN_STATE(info)                                                                                              \
+    if (info)                                                                                                          \
+        row->argument = info->state;
+#define INTERFACE_FLAGS(interface)                                                                                     \
+    if (interface && *interface)                                                                                       \
+        row->argument = (*interface)->flags;
+#define TAG_INPUT(bytes, length, output)                                                                               \
+    if (output)                                                                                                        \
+        row->argument = tag_of(bytes, bytes ? length : 0);
+#define TAG_SIGNATURE(bytes, length)                                                                                   \
+    if (bytes && length && *length && *length % 2 == 0 && *length <= SIGNATURE_LONGEST_TAGGED)                         \
+        row->tag = tag_of(bytes, *length / 2);
+#define TAG_OUTPUT(bytes, length)                                                                                      \
+    if (bytes && length)                                                                                               \
+        row->tag = tag_of(bytes, length);
+
+#endif
