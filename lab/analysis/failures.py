@@ -61,7 +61,7 @@ def of_ending(record: ProcessRecord, unfinished: int) -> list[Failure]:
         return [_ending("hang", f"hung in {record.last_call}" if record.last_call else "hung", record)]
     if record.end == "root-died":
         return [_ending("exit", "the trial root died", record)]
-    if record.end == "exit" and (record.status or unfinished):
+    if record.end == "exit" and (record.status or not record.finished):
         code = f"exit status {record.status}" + (" in mid-operation" if unfinished else "")
         return [_ending("exit", code, record)]
     return []

@@ -92,8 +92,10 @@ def _judge(scenario: Scenario, folder: Path, interrupted: bool, fault: LabFault 
     try:
         summary = rebuild(folder)
         run_folder.point_latest(folder)
-    except OSError as error:
-        raise LabFault(f"{error.filename or folder}: {error.strerror}") from fault
+    except (LabFault, OSError) as error:
+        if fault is not None:
+            raise fault from None  # what went wrong first is what must be mended
+        raise LabFault(str(error)) from None
     console = Console()
     if not quiet:
         show(summary, console)

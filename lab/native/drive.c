@@ -7,7 +7,8 @@
 #define _GNU_SOURCE
 #include "rows.h"
 
-#include <p11-kit/pkcs11.h>
+#include "lists.h"
+
 #include <pthread.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
@@ -21,16 +22,6 @@ enum { LARGEST_OUTPUT = 1024, LARGEST_INPUT = 256, PAUSE_AFTER_FAILURE_NS = 1000
 
 /* How a thread gets its session. */
 enum { SESSION_NONE, SESSION_OWN, SESSION_POOL, SESSION_PER_OPERATION };
-
-/* Numbers of the functions called here: their places in functions.def. */
-#define FUNCTION(name, ...) NUMBER_##name,
-#define FUNCTION3(name, ...) NUMBER_##name,
-enum function_number {
-    NUMBER_NONE,
-#include "functions.def"
-};
-#undef FUNCTION
-#undef FUNCTION3
 
 /* Filled in by Python, field for field (lab/native/loops.py); `bytes` tells whether both mean the same structure. */
 struct settings {

@@ -88,7 +88,8 @@ def _completed(process: ProcessRecord, rows: RowFile | None, last: str | None, t
     planned = process.planned
     if not trial.open_loop and rows is not None:
         planned = int(np.isin(rows.rows["phase"], _LOAD_PHASES).sum()) + rows.lost
-    return replace(process, planned=planned, last_call=None if process.end == "exit" else last)
+    orderly = process.end == "exit" and process.finished and not process.status
+    return replace(process, planned=planned, last_call=None if orderly else last)
 
 
 def last_call(rows: NDArray[Any]) -> str | None:

@@ -37,11 +37,11 @@ class Death:
 DEATHS = {
     "SIGSEGV in a signature": Death("sigsegv@C_Sign#9", "signal", signal.SIGSEGV, "signal", "SIGSEGV", "C_Sign"),
     "SIGKILL in a signature": Death("sigkill@C_Sign#9", "signal", signal.SIGKILL, "signal", "SIGKILL", "C_Sign"),
-    "exit(0) in the middle": Death("exit0@C_Sign#9", "exit", 0, "signal", "EXIT-0", "C_Sign"),
-    "a hang in a C call": Death("hang@C_Sign#9", "hang", 0, "hang", "HANG", "C_Sign"),
-    "a fork whose parent dies": Death("fork-and-die@C_Sign#9", "exit", 3, "signal", "EXIT-3", "C_Sign"),
+    "exit(0) in the middle": Death("exit0@C_Sign#9", "exit", 0, "exit", "exit status 0 in mid-operation", "C_Sign"),
+    "a hang in a C call": Death("hang@C_Sign#9", "hang", 0, "hang", "hung in C_Sign", "C_Sign"),
+    "a fork whose parent dies": Death("fork-and-die@C_Sign#9", "exit", 3, "exit", "exit status 3 in mid-operation", "C_Sign"),
     "SIGSEGV in the set-up": Death("sigsegv@C_Login#1", "signal", signal.SIGSEGV, "signal", "SIGSEGV", "C_Login"),
-    "a hang in the set-up": Death("hang@C_OpenSession#1", "hang", 0, "hang", "HANG", "C_OpenSession"),
+    "a hang in the set-up": Death("hang@C_OpenSession#1", "hang", 0, "hang", "hung in C_OpenSession", "C_OpenSession"),
 }
 
 
@@ -89,7 +89,7 @@ def test_the_call_that_killed_a_worker_is_the_last_row_of_its_calls(place: Place
     assert sum(rows["outcome"][i] == 2 for i in of_victim) == 1
 
 
-@pytest.mark.parametrize("mischief_word", ["sigsegv@C_Sign#1", "sigkill@C_Login#1", "hang@C_Sign#1", "exit0@C_Sign#1"])
+@pytest.mark.parametrize("mischief_word", ["sigsegv@C_Sign#1", "sigkill@C_SignInit#1", "hang@C_Sign#1", "exit0@C_Sign#1"])
 def test_a_trial_root_that_dies_leaves_a_named_outcome_and_nothing_else(
     mischief_word: str, place: Place, mischief: Mischief
 ) -> None:
