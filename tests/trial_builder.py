@@ -51,7 +51,7 @@ class TrialBuilder:
         at: float | None = None,
         until: float | None = None,
         session: int = 0,
-        object: int = 0,
+        key: int = 0,
         argument: int = 0,
         tag: int = 0,
         ckr: int = 0,
@@ -71,7 +71,7 @@ class TrialBuilder:
                 "started_ns": int(start * NS_PER_MS),
                 "ended_ns": int(end * NS_PER_MS) if returned else 0,
                 "session": session,
-                "object": object,
+                "object": key,
                 "argument": argument,
                 "tag": tag,
                 "ckr": ckr,
@@ -86,7 +86,7 @@ class TrialBuilder:
         self.call("C_Initialize", process, locking=locking)
         self.call("C_OpenSession", process, session=session)
         self.call("C_Login", process, session=session)
-        self.call("C_FindObjects", process, session=session, object=key, argument=1)
+        self.call("C_FindObjects", process, session=session, key=key, argument=1)
         return self
 
     def sign(
@@ -100,7 +100,7 @@ class TrialBuilder:
         mechanism: int = ECDSA,
         **fields: Any,
     ) -> TrialBuilder:
-        self.call("C_SignInit", process, session=session, object=key, argument=mechanism, **fields)
+        self.call("C_SignInit", process, session=session, key=key, argument=mechanism, **fields)
         return self.call("C_Sign", process, session=session, argument=data, tag=tag, **fields)
 
     def end(self, process: int = 1, session: int = 5) -> TrialBuilder:

@@ -152,7 +152,7 @@ def _grid(console: Console, title: str, arms: Mapping[str, Arm], lines: Sequence
             told = "; ".join(f"{label} {text(arms[names[0]])}" for label, text in same)
             console.print(Padding(Text(f"in every arm: {told}"), (0, 0, 0, 2)))
     if few and _width(arms, lines) <= console.width:
-        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
         table.add_column("", no_wrap=True)
         for name in names:
             table.add_column(Text(name), justify="right", overflow="fold")
@@ -161,10 +161,10 @@ def _grid(console: Console, title: str, arms: Mapping[str, Arm], lines: Sequence
         console.print(table)
         return
     for part in _parts(arms, lines, console.width):
-        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-        table.add_column("arm", overflow="fold")
-        for label, _ in part:
-            table.add_column(Text(label), justify="right", overflow="fold")
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+        table.add_column("arm", overflow="fold", min_width=_names_width(arms, console.width))
+        for line in part:
+            table.add_column(Text(line[0]), justify="right", overflow="fold", min_width=_least_width(arms, line))
         for name in names:
             table.add_row(Text(name), *(Text(text(arms[name])) for _, text in part))
         console.print(table)
@@ -172,23 +172,31 @@ def _grid(console: Console, title: str, arms: Mapping[str, Arm], lines: Sequence
 
 def _width(arms: Mapping[str, Arm], lines: Sequence[Line]) -> int:
     columns = [max(len(name), *(len(text(arm)) for _, text in lines)) for name, arm in arms.items()]
-    return max(len(label) for label, _ in lines) + sum(width + 2 for width in columns) + 1
+    return max(len(label) for label, _ in lines) + sum(width + 3 for width in columns)
 
 
 def _parts(arms: Mapping[str, Arm], lines: Sequence[Line], width: int) -> list[list[Line]]:
     """The lines in groups whose columns fit beside the arms' names; a heading may be wrapped at its spaces."""
-    room = width - min(max(map(len, arms)), width // 3) - 3
+    room = width - _names_width(arms, width)
     parts: list[list[Line]] = []
     used = 0
     for line in lines:
-        label, text = line
-        needed = 3 + max(*(len(word) for word in label.split()), *(len(text(arm)) for arm in arms.values()))
+        needed = 3 + _least_width(arms, line)
         if not parts or used + needed > room:
             parts.append([])
             used = 0
         parts[-1].append(line)
         used += needed
     return parts
+
+
+def _names_width(arms: Mapping[str, Arm], width: int) -> int:
+    return min(max(map(len, arms)), width // 3)
+
+
+def _least_width(arms: Mapping[str, Arm], line: Line) -> int:
+    label, text = line
+    return max(*(len(word) for word in label.split()), *(len(text(arm)) for arm in arms.values()))
 
 
 def _failures(arms: Mapping[str, Arm], console: Console) -> None:

@@ -1,0 +1,157 @@
+"""Verdicts between arms."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from lab.analysis import comparisons
+from lab.analysis.comparisons import compare, verdict_of
+from lab.analysis.outcomes import Outcomes
+from lab.analysis.trial import TrialFacts
+from tests.trial_builder import record, steady, worker
+
+P50 = {"service_ms.p50": 0.05}
+
+
+def trials(durations: Sequence[float], arm: str = "a") -> list[TrialFacts]:
+    return [
+        steady(record(worker(1, 30), arm=arm, block=block, number=block), 30, lasts)
+        for block, lasts in enumerate(durations, start=1)
+    ]
+
+
+def with_outcomes(facts: list[TrialFacts], **changes: int) -> list[TrialFacts]:
+    return [replace(trial, outcomes=replace(trial.outcomes, **changes)) for trial in facts]
+
+
+@pytest.mark.parametrize(
+    ("ci", "more_is_faster", "verdict"),
+    [
+        ((0.97, 1.04), False, "equivalent"),
+        ((1.06, 1.20), False, "slower"),
+        ((1.06, 1.20), True, "faster"),
+        ((0.80, 0.90), False, "faster"),
+        ((0.80, 0.90), True, "slower"),
+        ((1.01, 1.20), False, "inconclusive"),
+        ((0.90, 0.97), False, "inconclusive"),
+        ((0.80, 1.20), True, "inconclusive"),
+    ],
+)
+def test_the_whole_interval_must_clear_the_margin(ci: tuple[float, float], more_is_faster: bool, verdict: str) -> None:
+    assert verdict_of(ci, 0.05, more_is_faster) == verdict
+
+
+def test_an_arm_whose_every_trial_takes_a_fifth_longer_is_slower() -> None:
+    base = [1.0, 1.1, 0.9, 1.2, 1.05, 0.95]
+    found = compare(["a", "b"], {"a": trials(base), "b": trials([1.2 * ms for ms in base], "b")}, P50, seed=1)[0]
+    assert found.verdict == "slower"
+    assert found.ratio == pytest.approx(1.2, rel=1e-4)
+    assert found.p_value == pytest.approx(2 / 64)
+    assert found.blocks == 6
+
+
+def test_swapping_the_labels_turns_slower_into_faster_and_inverts_the_ratio() -> None:
+    slow, fast = trials([1.2, 1.3, 1.25, 1.2, 1.22, 1.28]), trials([1.0] * 6, "b")
+    forth = compare(["a", "b"], {"a": slow, "b": fast}, P50, 1)[0]
+    back = compare(["b", "a"], {"a": slow, "b": fast}, P50, 1)[0]
+    assert (forth.verdict, back.verdict) == ("faster", "slower")
+    assert forth.ratio is not None
+    assert back.ratio == pytest.approx(1 / forth.ratio)
+
+
+def test_blocks_are_paired_by_their_number_not_by_their_place() -> None:
+    drift = [1.0, 2, 3, 4, 5, 6]
+    found = compare(["a", "b"], {"a": trials(drift), "b": trials(drift, "b")[::-1]}, P50, 1)[0]
+    assert (found.verdict, found.ratio) == ("equivalent", 1.0)
+
+
+def test_five_blocks_are_too_few() -> None:
+    found = compare(["a", "b"], {"a": trials([1.0] * 5), "b": trials([2.0] * 5, "b")}, P50, 1)[0]
+    assert found.verdict == "inconclusive"
+    assert found.because == "5 blocks with this figure in both arms, 6 are needed"
+
+
+def test_a_quantile_below_its_floor_is_compared_with_nothing() -> None:
+    found = compare(["a", "b"], {"a": trials([1.0] * 6), "b": trials([1.0] * 6, "b")}, {"service_ms.p99": 0.1}, 1)[0]
+    assert found.verdict == "inconclusive"
+    assert found.because is not None
+    assert "6 blocks have too few operations" in found.because
+
+
+def test_interrupted_and_invalid_trials_take_no_part() -> None:
+    broken = [replace(trial, partial=True) for trial in trials([9.0] * 6, "b")]
+    found = compare(["a", "b"], {"a": trials([1.0] * 6), "b": broken}, P50, 1)[0]
+    assert found.blocks == 0
+
+
+def test_failure_rates_are_compared_before_latencies() -> None:
+    failing = with_outcomes(trials([0.5] * 6, "b"), ok=20, fail=10)
+    found = compare(["a", "b"], {"a": trials([1.0] * 6), "b": failing}, P50, 1)[0]
+    assert (found.verdict, found.ratio) == ("not-comparable", None)
+    assert found.because == "failure rates differ: a 0 %, b 33.3 %"
+
+
+def test_arms_that_fail_equally_often_are_compared() -> None:
+    arms = {name: with_outcomes(trials([1.0] * 6, name), ok=29, fail=1) for name in "ab"}
+    assert compare(["a", "b"], arms, P50, 1)[0].verdict == "equivalent"
+
+
+@pytest.mark.parametrize(
+    ("changes", "because"),
+    [({"ok": 0, "fail": 30}, "no operation that ended well"), ({"wrong": 1}, "wrong signatures")],
+)
+def test_an_arm_that_signs_wrongly_or_never_has_no_latency(changes: dict[str, int], because: str) -> None:
+    arms = {"a": trials([1.0] * 6), "b": with_outcomes(trials([1.0] * 6, "b"), **changes)}
+    found = compare(["a", "b"], arms, P50, 1)[0]
+    assert found.verdict == "not-comparable"
+    assert found.because is not None
+    assert because in found.because
+
+
+def test_where_the_first_arm_only_fails_the_next_is_the_baseline() -> None:
+    arms = {name: trials([1.0] * 6, name) for name in "abc"}
+    arms["a"] = with_outcomes(arms["a"], ok=0, fail=30)
+    found = compare(["a", "b", "c"], arms, P50, 1)
+    assert [(each.baseline, each.arm, each.verdict) for each in found] == [
+        ("b", "a", "not-comparable"),
+        ("b", "c", "equivalent"),
+    ]
+
+
+def test_an_exception_while_judging_is_not_comparable(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> float:
+        raise FloatingPointError("overflow")
+
+    monkeypatch.setattr(comparisons.signflip, "p_value", fail)
+    found = compare(["a", "b"], {"a": trials([1.0] * 6), "b": trials([1.0] * 6, "b")}, P50, 1)[0]
+    assert (found.verdict, found.because) == ("not-comparable", "judging failed with FloatingPointError: overflow")
+
+
+def test_a_doubt_leaves_the_figures_and_takes_the_verdict() -> None:
+    arms = {"a": trials([1.0] * 6), "b": trials([2.0] * 6, "b")}
+    found = compare(["a", "b"], arms, P50, 1, lambda metric, baseline, arm: "the generator was late")[0]
+    assert (found.verdict, found.because) == ("inconclusive", "the generator was late")
+    assert found.ratio == pytest.approx(2)
+
+
+def test_outcomes_without_any_trial_cannot_be_compared() -> None:
+    assert comparisons.failure_rates_differ(Outcomes(), Outcomes(), "a", "b") == "a has no operation that ended well"
+
+
+def test_identical_arms_are_called_different_no_more_often_than_the_level_allows() -> None:
+    """A/A: 12 blocks with trial effects of 10 %, no margin to hide in, so `faster` or `slower` is a false verdict."""
+    random = np.random.default_rng(7)
+    repetitions = 400
+    false = 0
+    for _ in range(repetitions):
+        base, arm = random.normal(0, 0.1, (2, 12))
+        low, high = comparisons.signflip.interval(arm - base) or (math.nan, math.nan)
+        false += verdict_of((math.exp(low), math.exp(high)), 1e-9, False) in ("faster", "slower")
+    assert false <= stats.binom.ppf(0.9999, repetitions, 0.05)
+    assert false >= stats.binom.ppf(0.0001, repetitions, 0.05)
