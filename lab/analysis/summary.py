@@ -77,6 +77,8 @@ def _arm(arm: ArmInfo, trials: Sequence[TrialFacts], delays: Latency) -> dict[st
     outcomes = sum((trial.outcomes for trial in trials), Outcomes())
     usable = [trial for trial in trials if trial.usable]
     late = validity.lateness_ms(delays)
+    if outcomes.wrong:
+        delays = Latency()  # an arm that signs wrongly has no latency
     return {
         "token": arm.token,
         "topology": {"kind": arm.topology, "processes": arm.processes, "threads": arm.threads},
