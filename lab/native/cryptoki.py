@@ -112,7 +112,7 @@ class LibraryInfo:
 
 @dataclass(frozen=True)
 class TokenInfo:
-    """C_GetTokenInfo, with the text fields stripped of their padding. `max_sessions` is None where it is not limited."""
+    """C_GetTokenInfo, text fields without their padding. `max_sessions` is None where it is not limited."""
 
     label: str
     manufacturer: str
@@ -168,7 +168,7 @@ class _Template:
 
 
 class Cryptoki:
-    """One loaded module. Raises NotAModule where `path` is none, and CryptokiError where it refuses its function list."""
+    """One loaded module. Raises NotAModule where `path` is none, CryptokiError where it refuses its function list."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -249,7 +249,7 @@ class Cryptoki:
         )
 
     def find_token(self, label: str) -> int | None:
-        """Slot of the first token with this label; None where there is none. A slot whose token vanishes is passed over."""
+        """Slot of the first token with this label, or None. A slot whose token vanishes is passed over."""
         for slot in self.slots():
             try:
                 if self.token_info(slot).label == label:

@@ -1,4 +1,4 @@
-"""Python's side of the operation loops (drive.c): one Drive per process, whose run() releases the GIL for the whole load."""
+"""Python's side of the operation loops (drive.c): one Drive per process, whose run() holds no GIL."""
 
 from __future__ import annotations
 
@@ -206,7 +206,7 @@ class Drive:
 
 
 def addresses(arrivals: memoryview, counts: Sequence[int]) -> list[tuple[int, int]]:
-    """Address and length of each thread's part of one int64 array, for Load.arrivals. The array must outlive the load."""
+    """Address and length of each thread's part of one int64 array, for Load.arrivals. It must outlive the load."""
     start = ctypes.addressof(ctypes.c_char.from_buffer(arrivals)) if len(arrivals) else 1  # any address but NULL
     offsets = [sum(counts[:i]) for i in range(len(counts))]
     return [(start + 8 * offset, count) for offset, count in zip(offsets, counts, strict=True)]

@@ -105,6 +105,10 @@ static inline int rows_allocate(const struct rows *rows, u64 bytes)
     u64 ahead = had / 2 < ROWS_MOST_AHEAD_BYTES ? had / 2 : ROWS_MOST_AHEAD_BYTES; /* grow in few, growing steps */
     u64 want = (bytes + ahead + ROWS_STEP_BYTES - 1) / ROWS_STEP_BYTES * ROWS_STEP_BYTES;
     int error = posix_fallocate(rows->file, (off_t)had, (off_t)(want - had));
+    if (error) { /* the last rows of a nearly full disk are worth a second, modest try */
+        want = (bytes + ROWS_STEP_BYTES - 1) / ROWS_STEP_BYTES * ROWS_STEP_BYTES;
+        error = posix_fallocate(rows->file, (off_t)had, (off_t)(want - had));
+    }
     if (error)
         return error;
     while (had < want && !atomic_compare_exchange_weak_explicit(&header->allocated, &had, want, memory_order_acq_rel,

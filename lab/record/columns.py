@@ -1,7 +1,7 @@
 """The columns of a sealed trial: operations.parquet and calls.parquet, and the arrays that analysis works on.
 
-A table is a mapping from column name to a numpy array, all of one length. Rows are grouped by process, and in the order in
-which their process claimed them, which is nearly, but across threads not exactly, the order of started_ns.
+A table is a mapping from column name to a numpy array, all of one length. Rows are grouped by process, in the order
+in which their process claimed them, which is nearly, but across threads not exactly, the order of started_ns.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ OUTCOMES: Final = ("ok", "fail", "info")
 
 UNVERIFIED, WRONG, RIGHT = -1, 0, 1
 
-OPERATIONS: Final = {
+OPERATIONS: Final[dict[str, np.dtype[Any]]] = {
     "process": np.dtype("u2"),  # index of the process in the trial
     "thread": np.dtype("u2"),
     "tid": np.dtype("u4"),
@@ -37,7 +37,7 @@ OPERATIONS: Final = {
     "verified": np.dtype("i1"),  # UNVERIFIED (nothing to verify), WRONG, RIGHT
 }
 
-CALLS: Final = {
+CALLS: Final[dict[str, np.dtype[Any]]] = {
     "process": np.dtype("u2"),
     "pid": np.dtype("u4"),
     "tid": np.dtype("u4"),

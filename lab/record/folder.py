@@ -1,8 +1,7 @@
 """A run folder: made once, never over another run, self-contained.
 
-    scenario.json   the resolved scenario        plan.json   every trial in its order     manifest.json   before and after
-    keys/*.pem      public keys                  trials/NNNN-ARM/   operations.parquet, calls.parquet, trial.json
-    summary.json    what came out
+scenario.json (resolved), plan.json (every trial in its order), manifest.json (before and after), keys/*.pem (public),
+trials/NNNN-ARM/ (operations.parquet, calls.parquet, trial.json, arrivals.i64, stacks of hung processes), summary.json.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ RESULTS = Path("results")
 
 
 def create(out: Path | None, name: str, text: str, now: datetime) -> Path:
-    """Makes the run folder: `out` itself, or results/<utc>-<name>-<hash>. Raises ScenarioError where it cannot be made."""
+    """Makes the run folder: `out`, or results/<utc>-<name>-<hash>. Raises ScenarioError where it cannot be made."""
     folder = out or RESULTS / f"{now:%Y%m%dT%H%M%SZ}-{slug(name)}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
     try:
         if out is None:

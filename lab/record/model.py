@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 Role = Literal["root", "worker", "other"]
 End = Literal["exit", "signal", "hang", "cut-off", "root-died", "never-started", "unknown"]
-"""How a process ended: by itself, by a signal, killed because overdue, killed because the run was interrupted, killed by
-the death of the trial root; it was planned but not born; unknown for processes that the tap saw and nobody waited for."""
+"""How a process ended: by itself; by a signal; killed because overdue; killed because the user interrupted; killed by
+the death of the trial root; planned but never born; unknown: the tap saw it and nobody waited for it."""
 
 
 @dataclass(frozen=True)

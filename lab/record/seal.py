@@ -1,7 +1,6 @@
 """From the rows of a trial to its columns: operations.parquet, calls.parquet and trial.json, after which the rows go.
 
-Rows are deleted only when all three files are on disk. A trial that was cut off, even by the coordinator's own death, is
-sealed the same way, later.
+Rows are deleted only when all three files are on disk. A trial that was cut off is sealed the same way.
 """
 
 from __future__ import annotations
@@ -56,7 +55,7 @@ def seal(folder: Path, trial: TrialRecord, check: Verification | None) -> TrialR
 def _seal(folder: Path, trial: TrialRecord, check: Verification | None) -> TrialRecord:
     index_of = {process.pid: process.index for process in trial.processes if process.pid}
     calls = [f for f in map(_read_calls, sorted(folder.glob("calls-*.rows"))) if f is not None]
-    others = []
+    others: list[ProcessRecord] = []
     for file in calls:
         if file.pid not in index_of:
             index_of[file.pid] = len(trial.processes) + len(others)

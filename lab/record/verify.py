@@ -27,7 +27,7 @@ _HASHES: Final[dict[str, hashes.HashAlgorithm]] = {
 
 
 def expand(inputs: NDArray[np.uint64], length: int) -> NDArray[np.uint8]:
-    """The signed data of each operation, shape (len(inputs), length): splitmix64 from the row's input, as in drive.c."""
+    """The signed data of each operation, shape (len(inputs), length): splitmix64 of the row's input, as in drive.c."""
     words = -(-length // 8)
     steps = np.arange(1, words + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
     z = inputs.astype(np.uint64)[:, None] + steps[None, :]  # wraps, as it must
@@ -42,7 +42,7 @@ def verify(
 ) -> NDArray[np.int8]:
     """RIGHT or WRONG for each operation. `outputs` has one signature a row, `lengths` the bytes that each really has.
 
-    Verification holds no GIL, so threads share the work. Raises ValueError where the key is not of the mechanism's kind.
+    Verification holds no GIL, so threads share the work. Raises ValueError where the key does not fit the mechanism.
     """
     check = _checker(mechanism, load_pem_public_key(public_pem.encode()))
     data = expand(inputs, mechanism.data_bytes)

@@ -3,9 +3,9 @@
     coordinator --spawn, end, guard--> keeper (subreaper) --exec--> trial root --fork--> workers --fork--> ...
                 <--ended---------------
 
-As the subreaper it is the ancestor of whatever a trial leaves behind, so nothing can escape by forking or by setsid. When
-the coordinator's end of the socket closes, even by SIGKILL, it kills what is left and removes the private folders that it
-was told to guard. It holds no file of results.
+As the subreaper it is the ancestor of whatever a trial leaves behind, so nothing can escape by forking or by setsid.
+When the coordinator's end of the socket closes, even by SIGKILL, it kills what is left and removes the private folders
+that it was told to guard. It holds no file of results.
 """
 
 from __future__ import annotations

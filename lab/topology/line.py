@@ -52,7 +52,7 @@ class KeeperLine:
         return pid
 
     def ended(self, pid: int, wait: bool = False) -> int | None:
-        """Wait status of a root that has ended; None where it has not. Call without waiting when the socket is readable."""
+        """Wait status of a root that has ended; None where it has not."""
         while pid not in self._ended:
             self.socket.setblocking(wait)
             try:

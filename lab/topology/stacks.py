@@ -11,7 +11,7 @@ _PATIENCE_S: Final = 10
 
 
 def save_stack(pid: int, file: Path) -> bool:
-    """Writes the stacks of all threads of a living process; False (with the reason in the file) where it cannot be read."""
+    """Writes the stacks of all threads of a living process; False, and the reason in the file, where it cannot."""
     if shutil.which("eu-stack") is None:
         file.write_text("no stack: eu-stack is not installed (Debian package elfutils)\n")
         return False

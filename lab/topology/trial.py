@@ -115,16 +115,6 @@ def order_of(
     due: tuple[NDArray[np.int64], ...],
 ) -> TrialOrder:
     """The trial as its root is told it. The clock of its time-out starts here."""
-    context = arm.context and ContextOrder(
-        arm.context.policy,
-        arm.context.inherit or "sessions",
-        arm.context.session,
-        arm.context.pool_size or 1,
-        arm.context.locking,
-    )
-    token = access and TokenOrder(
-        str(library("tap")), access.token_label, access.key_label, access.pin.reveal(), access.init_string
-    )
     return TrialOrder(
         folder=str(folder),
         kind=arm.topology.kind,
@@ -137,8 +127,8 @@ def order_of(
         driver=arm.workload.driver or "native",
         key=arm.workload.key,
         mechanism=arm.workload.mechanism,
-        token=token,
-        context=context,
+        token=_token_order(access),
+        context=_context_order(arm),
         open_loop=arm.load.mode == "open",
         arrivals=tuple(len(part) for part in due),
         warmup_ns=round(arm.load.warmup_s * _NS),
@@ -147,6 +137,21 @@ def order_of(
         deadline_ns=time.monotonic_ns() + round(arm.timeout_s * _NS),
         seed=planned.seed,
     )
+
+
+def _token_order(access: TokenAccess | None) -> TokenOrder | None:
+    if access is None:
+        return None
+    pin = access.pin.reveal()
+    return TokenOrder(str(library("tap")), access.token_label, access.key_label, pin, access.init_string)
+
+
+def _context_order(arm: Arm) -> ContextOrder | None:
+    context = arm.context
+    if context is None:
+        return None
+    inherit = context.inherit or "sessions"
+    return ContextOrder(context.policy, inherit, context.session, context.pool_size or 1, context.locking)
 
 
 def _capacity(arm: Arm, due: tuple[NDArray[np.int64], ...]) -> int:

@@ -1,4 +1,4 @@
-"""A context: one process's initialised PKCS#11 library with its sessions and key. This one is driven by the loops in C."""
+"""A context: one process's initialised PKCS#11 library, its sessions and its key; here driven by the loops in C."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final, Protocol
 
-from lab.native.cryptoki import Cryptoki, CryptokiError
+from lab.native.cryptoki import AttributeValue, Cryptoki, CryptokiError
 from lab.native.loops import (
     SESSION_OWN,
     SESSION_PER_OPERATION,
@@ -36,7 +36,7 @@ class Context(Protocol):
     """What a context policy can do with a context. Every method records its steps in the given Drive."""
 
     def make(self, drive: Drive, threads: int) -> None:
-        """Loads, initialises, logs in, opens the sessions of `threads` threads and finds the key. Raises SetUpFailed."""
+        """Loads, initialises, logs in, opens sessions for `threads` threads, finds the key. Raises SetUpFailed."""
 
     def adopt(self, drive: Drive) -> None:
         """Takes the inherited handles as they are."""
@@ -158,7 +158,7 @@ class NativeContext:
                 self._sessions.append(self._module.open_session(self._slot))
         if self._mechanism:
             with step(drive, "find_key"):
-                wanted = {CKA_CLASS: CKO_PRIVATE_KEY, CKA_LABEL: self._token.key_label}
+                wanted: dict[int, AttributeValue] = {CKA_CLASS: CKO_PRIVATE_KEY, CKA_LABEL: self._token.key_label}
                 keys = self._module.find_objects(self._sessions[0], wanted, most=1)
                 if not keys:
                     raise SetUpFailed("C_FindObjects", CKR_KEY_HANDLE_INVALID)

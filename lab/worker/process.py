@@ -13,7 +13,7 @@ _ANYONE: Final = ctypes.c_ulong(2**64 - 1)
 
 
 def die_with_parent(parent: int) -> None:
-    """Has the kernel kill this process when its parent dies, however that happens. A fork clears this, so each child asks."""
+    """Has the kernel kill this process when its parent dies, however it dies. A fork clears this: each child asks."""
     c = ctypes.CDLL(None, use_errno=True)
     c.prctl(_PR_SET_PDEATHSIG, ctypes.c_ulong(signal.SIGKILL), 0, 0, 0)
     if os.getppid() != parent:  # it died before we asked

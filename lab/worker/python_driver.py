@@ -27,11 +27,14 @@ from lab.worker.steps import CKR_GENERAL_ERROR, step
 _PAUSE_AFTER_FAILURE_S: Final = 0.001  # as the loops in C
 _SPELLING: Final = {"TokenNotRecognised": "TOKEN_NOT_RECOGNIZED", "NoSuchToken": "TOKEN_NOT_PRESENT"}
 _SPELLING_KEYS: Final = {"NoSuchKey": "KEY_HANDLE_INVALID", "MultipleTokensReturned": "TOKEN_NOT_RECOGNIZED"}
-_MESSAGES: Final = {"not initialized": "CRYPTOKI_NOT_INITIALIZED", "already initialized": "CRYPTOKI_ALREADY_INITIALIZED"}
+_MESSAGES: Final = {
+    "not initialized": "CRYPTOKI_NOT_INITIALIZED",
+    "already initialized": "CRYPTOKI_ALREADY_INITIALIZED",
+}
 
 
 def code_of(error: PKCS11Error) -> int:
-    """The CKR code behind an exception of python-pkcs11, which keeps only its name. CKR_GENERAL_ERROR where it is lost."""
+    """The CKR code behind an exception of python-pkcs11, which keeps its name only; CKR_GENERAL_ERROR where lost."""
     name = type(error).__name__
     for fragment, code in _MESSAGES.items():
         if fragment in str(error):

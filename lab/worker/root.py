@@ -3,8 +3,8 @@
     order (stdin, JSON) -> context policy before the fork -> fork N workers -> set-ups, one by one or all at once
       -> release -> load -> memory -> leave -> parent's check -> done
 
-The root never decides that something hangs: it reports facts as JSON lines on its report pipe, and the coordinator, which
-outlives any hang here, kills what is overdue. A killed worker is to the root a worker that ended.
+The root never decides that something hangs: it reports facts as JSON lines on its report pipe, and the coordinator,
+which outlives any hang here, kills what is overdue. A killed worker is to the root a worker that ended.
 """
 
 from __future__ import annotations

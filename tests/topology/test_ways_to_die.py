@@ -1,4 +1,4 @@
-"""A table of ways to die. In every case nothing recorded is lost, the outcome has a name, and nothing is left behind."""
+"""Ways to die, in a table. Nothing recorded is ever lost, the outcome has a name, and nothing is left behind."""
 
 from __future__ import annotations
 
@@ -39,7 +39,9 @@ DEATHS = {
     "SIGKILL in a signature": Death("sigkill@C_Sign#9", "signal", signal.SIGKILL, "signal", "SIGKILL", "C_Sign"),
     "exit(0) in the middle": Death("exit0@C_Sign#9", "exit", 0, "exit", "exit status 0 in mid-operation", "C_Sign"),
     "a hang in a C call": Death("hang@C_Sign#9", "hang", 0, "hang", "hung in C_Sign", "C_Sign"),
-    "a fork whose parent dies": Death("fork-and-die@C_Sign#9", "exit", 3, "exit", "exit status 3 in mid-operation", "C_Sign"),
+    "a fork whose parent dies": Death(
+        "fork-and-die@C_Sign#9", "exit", 3, "exit", "exit status 3 in mid-operation", "C_Sign"
+    ),
     "SIGSEGV in the set-up": Death("sigsegv@C_Login#1", "signal", signal.SIGSEGV, "signal", "SIGSEGV", "C_Login"),
     "a hang in the set-up": Death("hang@C_OpenSession#1", "hang", 0, "hang", "hung in C_OpenSession", "C_OpenSession"),
 }
@@ -89,7 +91,9 @@ def test_the_call_that_killed_a_worker_is_the_last_row_of_its_calls(place: Place
     assert sum(rows["outcome"][i] == 2 for i in of_victim) == 1
 
 
-@pytest.mark.parametrize("mischief_word", ["sigsegv@C_Sign#1", "sigkill@C_SignInit#1", "hang@C_Sign#1", "exit0@C_Sign#1"])
+@pytest.mark.parametrize(
+    "mischief_word", ["sigsegv@C_Sign#1", "sigkill@C_SignInit#1", "hang@C_Sign#1", "exit0@C_Sign#1"]
+)
 def test_a_trial_root_that_dies_leaves_a_named_outcome_and_nothing_else(
     mischief_word: str, place: Place, mischief: Mischief
 ) -> None:
@@ -106,9 +110,7 @@ def test_a_trial_root_that_dies_leaves_a_named_outcome_and_nothing_else(
     assert place.leftovers() == []
 
 
-def test_workers_of_a_root_that_dies_in_the_load_end_with_it(
-    place: Place, scenario: Callable[[str], Path]
-) -> None:
+def test_workers_of_a_root_that_dies_in_the_load_end_with_it(place: Place, scenario: Callable[[str], Path]) -> None:
     running = place.start(scenario(f'blocks = 1\n[topology]\nprocesses = 3\n[context]\npolicy = "shared"\n{LONG}'))
     root = _wait_for_load(place)
     root.kill()
@@ -128,7 +130,7 @@ def test_an_interrupted_run_seals_what_was_measured_and_ends_with_130(
     running = place.start(scenario(f"blocks = 2\n[topology]\nprocesses = 3\n{LONG}"))
     _wait_for_load(place)
     running.send_signal(number)
-    out, err = running.communicate()
+    _, err = running.communicate()
     assert running.returncode == 130, err
     (arm,) = place.summary()["arms"].values()
     assert balanced(arm)
