@@ -33,7 +33,7 @@ SCENARIO: dict[str, Any] = {
 
 
 def write_run(folder: Path, trials: int = 2, rows_per_group: int = 5) -> Path:
-    """A run of two workers per trial; its Parquet files have several row groups, which do not end where processes do."""
+    """A run of two workers per trial; its Parquet files have row groups that do not end where processes do."""
     folder.mkdir()
     (folder / "scenario.json").write_text(json.dumps(SCENARIO))
     (folder / "plan.json").write_text("{}")
