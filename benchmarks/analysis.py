@@ -45,7 +45,7 @@ def trial_tables(
         operation = {name: np.zeros(n, dtype) for name, dtype in columns.OPERATIONS.items()}
         operation["process"][:] = process
         operation["thread"][:] = thread
-        operation["tid"][:] = process * 1000 + thread
+        operation["tid"][:] = process * 1000 + thread.astype("u4")
         operation["kind"][:] = KIND["session_churn" if workload == "session-churn" else "sign"]
         operation["phase"][:] = PHASE["measured"]
         operation["sequence"][:] = np.arange(n) // threads
@@ -71,7 +71,7 @@ def trial_tables(
         for place, name in enumerate(names):
             rows = slice(4 + place, None, 2)
             call["function"][rows] = FUNCTION_NUMBER[name]
-            call["tid"][rows] = process * 1000 + thread
+            call["tid"][rows] = process * 1000 + thread.astype("u4")
             call["session"][rows] = session
             call["started_ns"][rows] = started + 100 + place * service // 3
             call["ended_ns"][rows] = call["started_ns"][rows] + service // 3 - 100

@@ -112,7 +112,8 @@ def examine(record: TrialRecord, operations: Table, calls: Table) -> TrialFacts:
         problems.append("no workers")
     if record.lost_rows:
         problems.append(f"{record.lost_rows} rows were lost")
-    if not counted.planned - counted.shed and not record.partial:
+    explained = record.partial or any(process.end in ("signal", "hang", "root-died") for process in record.processes)
+    if not counted.planned - counted.shed and not explained:
         problems.append("no operation at all")
     return TrialFacts(
         number=record.number,

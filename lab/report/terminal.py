@@ -27,8 +27,8 @@ def show(summary: Mapping[str, Any], console: Console) -> None:
     arms: Mapping[str, Arm] = summary["arms"]
     open_loop = {name: arm for name, arm in arms.items() if _is_open(arm)}
     closed_loop = {name: arm for name, arm in arms.items() if not _is_open(arm)}
-    console.print(Text(summary["scenario"], style="bold"), end="  ")
-    console.print(Text(f"seed {summary['seed']}, run {summary['run']}", style="dim"))
+    console.print(Text(summary["scenario"], style="bold"))
+    console.print(Text(f"run {summary['run']}, seed {summary['seed']}", style="dim"))
     if summary.get("question"):
         console.print(Text(summary["question"], style="italic"))
     _validity(summary, console)
@@ -162,9 +162,9 @@ def _grid(console: Console, title: str, arms: Mapping[str, Arm], lines: Sequence
         return
     for part in _parts(arms, lines, console.width):
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-        table.add_column("arm", overflow="fold", min_width=_names_width(arms, console.width))
+        table.add_column("arm", overflow="fold", width=_names_width(arms, console.width))
         for line in part:
-            table.add_column(Text(line[0]), justify="right", overflow="fold", min_width=_least_width(arms, line))
+            table.add_column(Text(line[0]), justify="right", overflow="fold", width=_least_width(arms, line))
         for name in names:
             table.add_row(Text(name), *(Text(text(arms[name])) for _, text in part))
         console.print(table)
@@ -196,7 +196,7 @@ def _names_width(arms: Mapping[str, Arm], width: int) -> int:
 
 def _least_width(arms: Mapping[str, Arm], line: Line) -> int:
     label, text = line
-    return max(*(len(word) for word in label.split()), *(len(text(arm)) for arm in arms.values()))
+    return max(min(len(label), 8), *(len(word) for word in label.split()), *(len(text(arm)) for arm in arms.values()))
 
 
 def _failures(arms: Mapping[str, Arm], console: Console) -> None:

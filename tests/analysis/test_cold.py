@@ -1,0 +1,28 @@
+"""Cold start, per worker and over workers."""
+
+from __future__ import annotations
+
+from lab.analysis import cold
+from tests.trial_builder import TrialBuilder, record, worker
+
+
+def test_each_step_of_a_worker_is_its_first_row_that_ended_well() -> None:
+    builder = TrialBuilder().operation(kind="login", phase="setup", outcome="fail", lasts=9)
+    builder.operation(kind="login", phase="setup", lasts=4).operation(kind="login", phase="setup", lasts=8)
+    builder.operation(phase="first", lasts=2).operation(phase="measured", lasts=1)
+    assert cold.of_process(builder.operations) == {"login": 4.0, "first_operation": 2.0}
+
+
+def test_the_median_is_over_workers_and_missing_where_no_worker_did_the_step() -> None:
+    assert cold.medians_ms([{"login": 1.0}, {"login": 5.0}, {"login": 2.0}, {}]) == {
+        "initialize": None,
+        "login": 2.0,
+        "find_key": None,
+        "first_operation": None,
+    }
+
+
+def test_the_parent_s_own_set_up_is_not_a_worker_s_cold_start() -> None:
+    builder = TrialBuilder().operation(0, kind="initialize", phase="setup").operation(1)
+    facts = builder.examine(record(worker(0, role="root"), worker(1, 1)))
+    assert cold.medians_ms(facts.cold)["initialize"] is None

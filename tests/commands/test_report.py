@@ -1,0 +1,43 @@
+"""`report`: the summary rebuilt from a run folder alone."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from lab.commands.report import rebuild, write
+from lab.errors import LabFault
+from tests.sealed_run import write_run
+
+
+def test_the_summary_is_rebuilt_from_the_folder_and_written_beside_it(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run")
+    summary = rebuild(folder)
+    assert summary["valid"], summary["invalid_because"]
+    assert summary["arms"]["a"]["ok"] == 32
+    assert summary["arms"]["a"]["rules"]["own-handles"]["verdict"] == "conforms"
+    assert json.loads((folder / "summary.json").read_text()) == summary
+
+
+def test_the_same_folder_gives_the_same_bytes_and_leaves_nothing_else(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run")
+    before = sorted(folder.iterdir())
+    rebuild(folder)
+    first = (folder / "summary.json").read_bytes()
+    rebuild(folder)
+    assert (folder / "summary.json").read_bytes() == first
+    assert sorted(folder.iterdir()) == sorted([*before, folder / "summary.json"])
+
+
+def test_a_scenario_that_is_not_resolved_is_a_fault(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run")
+    (folder / "scenario.json").write_text('{"name": "x"}')
+    with pytest.raises(LabFault, match="is no resolved scenario"):
+        rebuild(folder)
+
+
+def test_a_folder_that_cannot_be_written_is_a_fault(tmp_path: Path) -> None:
+    with pytest.raises(LabFault, match="cannot be written"):
+        write({}, tmp_path / "none" / "summary.json")
