@@ -53,7 +53,7 @@ def summarise(
     }
     reasons = [*faults, *strangers, *validity.invalid_because(arms, by_arm, latencies)]
     comparisons = compare(
-        [arm.name for arm in arms],
+        [arm.name for arm in arms if arm.workload != "null"] or [arm.name for arm in arms],
         by_arm,
         margins,
         seed,

@@ -2,8 +2,9 @@
 
 The generator of an open loop is late in an arm when the 99th percentile of its own lateness (latency.py) exceeds 10 %
 of the arm's median service time. If a null arm of the same shape is as late by the same measure, the lab itself is
-too slow and the run is invalid. Otherwise the workload may be to blame, for it keeps the processors busy; then
-response and lag of that arm carry no verdict, while service, which is counted from the real start, still may.
+too slow and the run is invalid. Otherwise the workload may be to blame, for it keeps the processors busy. A verdict on
+a quantile of the response then asks for more: the generator's own lateness at that quantile must not exceed 10 % of the
+response there. Service, which is counted from the real start, carries a verdict in any case.
 """
 
 from __future__ import annotations
@@ -13,10 +14,11 @@ from typing import Final
 
 from lab.analysis.arms import ArmInfo
 from lab.analysis.latency import Latency
+from lab.analysis.quantiles import QUANTILES
 from lab.analysis.trial import TrialFacts
 
 LATE_SHARE: Final = 0.10
-_COUNTED_FROM_INTENDED: Final = ("response_ms.", "lag_ms.")
+_COUNTED_FROM_INTENDED: Final = frozenset({"response_ms", "lag_ms"})
 
 
 def invalid_because(
@@ -47,16 +49,17 @@ def lateness_ms(delays: Latency) -> tuple[float, float] | None:
 
 
 def doubt(metric: str, baseline: str, arm: str, latencies: Mapping[str, Latency]) -> str | None:
-    """Why no verdict on this metric would hold: the generator was late in one of the two arms."""
-    if not metric.startswith(_COUNTED_FROM_INTENDED):
+    """Why no verdict on this metric would hold: the generator was late, at this very quantile, in one of the two arms."""
+    family, _, quantile = metric.partition(".")
+    if family not in _COUNTED_FROM_INTENDED or quantile not in QUANTILES:
         return None
     for name in (baseline, arm):
-        if _late(latencies[name], latencies[name]):
-            figures = lateness_ms(latencies[name])
-            assert figures is not None  # as _late has just seen
+        late = latencies[name].generator_lag.quantile_ns(QUANTILES[quantile])
+        response = latencies[name].response.quantile_ns(QUANTILES[quantile])
+        if late is not None and response is not None and late > LATE_SHARE * response:
             return (
-                f"the generator was late in {name}: {figures[0]:.3g} ms at p99,"
-                f" over {100 * LATE_SHARE:.0f} % of its median service time of {figures[1]:.3g} ms"
+                f"the generator was late in {name}: {late / 1e6:.3g} ms at {quantile},"
+                f" over {100 * LATE_SHARE:.0f} % of its response of {response / 1e6:.3g} ms there"
             )
     return None
 

@@ -60,8 +60,13 @@ def test_the_way_a_process_ended_is_a_failure_by_name(fields: dict[str, object],
 
 
 def test_leaving_in_the_middle_of_an_operation_with_status_0_is_a_failure() -> None:
-    (found,) = failures(TrialBuilder().operation(outcome="info"), worker(1, 1))
+    (found,) = failures(TrialBuilder().operation(outcome="info"), worker(1, 1, finished=False))
     assert found.code == "exit status 0 in mid-operation"
+
+
+def test_leaving_between_two_operations_before_the_work_is_done_is_a_failure_too() -> None:
+    (found,) = failures(TrialBuilder().operation(), worker(1, 2, finished=False))
+    assert found.code == "exit status 0"
 
 
 def test_a_signature_that_does_not_verify_is_a_wrong_result() -> None:

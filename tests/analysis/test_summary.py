@@ -132,7 +132,12 @@ def test_a_late_generator_leaves_response_without_a_verdict() -> None:
     facts = [replace(late(arm, lag), block=block) for block in range(1, 7) for arm, lag in (("a", 0.01), ("b", 0.5))]
     (found,) = summary([ARM, second], facts)["comparisons"]
     assert found["verdict"] == "inconclusive"
-    assert found["because"].startswith("the generator was late in b: 0.5 ms at p99")
+    assert found["because"].startswith("the generator was late in b: 0.5 ms at p50")
+
+
+def test_a_null_arm_is_the_floor_and_not_a_rival() -> None:
+    facts = [replace(late(arm, 0.01), block=block) for block in range(1, 7) for arm in ("a", "null")]
+    assert summary([ARM, NULL], facts)["comparisons"] == []
 
 
 def test_a_null_arm_has_no_context_and_no_token() -> None:
