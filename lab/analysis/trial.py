@@ -17,6 +17,7 @@ from lab.analysis.latency import Latency
 from lab.analysis.outcomes import Outcomes
 from lab.analysis.quantiles import QUANTILES, Distribution, distribution, in_ms, merged
 from lab.analysis.rules import RULES, TrialView, check_process, check_trial, randomness
+from lab.analysis.rules.context import declares_fork_safe, left_open
 from lab.analysis.rules.endings import LastCall, ParentCheck
 from lab.analysis.rules.finding import NOT_EXERCISED, Finding, check_failed, together
 from lab.analysis.segments import by_process
@@ -199,6 +200,7 @@ def _calls(
     histories: dict[int, SessionHistory] = {}
     findings: dict[str, list[Finding]] = {}
     unseen: Finding | None = None
+    fork_safe = False
     for index, rows in by_process(calls):
         process = ProcessCalls(index, rows, view.origin)
         for function, lasted in process.durations():
@@ -206,6 +208,7 @@ def _calls(
         histories[index] = process.sessions
         for name, finding in check_process(process, known.get(index)).items():
             findings.setdefault(name, []).append(finding)
+        fork_safe = fork_safe or declares_fork_safe(process)
         try:
             view.random_outputs.append(randomness.collect(process))
         except Exception as problem:  # what cannot be looked at does not conform
@@ -213,6 +216,8 @@ def _calls(
         last = process.last_row()
         view.last_calls[index] = LastCall(int(process.started_ns[last]), process.describe(last))
         del process, rows  # before the next process is loaded: never two at once
+    if fork_safe:
+        findings["initialize-per-process"] = [left_open(one) for one in findings["initialize-per-process"]]
     if unseen is not None:
         findings["unique-randomness"] = [unseen]
     return (

@@ -62,8 +62,8 @@ class Context(Protocol):
     def stop(self) -> None:
         """Ends what occupy() began."""
 
-    def leave(self, own_context: bool, own_sessions: bool) -> None:
-        """Closes what this process opened itself, as a well-behaved application does."""
+    def leave(self, drive: Drive, own_context: bool, own_sessions: bool) -> None:
+        """Closes what this process opened itself, also after a set-up that failed. Raises SetUpFailed."""
 
 
 def session_count(context: ContextOrder, threads: int) -> int:
@@ -106,7 +106,7 @@ class NullContext:
     def stop(self) -> None:
         """Nothing was begun."""
 
-    def leave(self, own_context: bool, own_sessions: bool) -> None:
+    def leave(self, drive: Drive, own_context: bool, own_sessions: bool) -> None:
         """Nothing was opened."""
 
 
@@ -120,6 +120,7 @@ class NativeContext:
         )
         self._cryptoki: Cryptoki | None = None
         self._slot = 0
+        self._initialized = False
         self._sessions: list[int] = []
         self._key = 0
         self._drive: Drive | None = None
@@ -138,8 +139,10 @@ class NativeContext:
         self._initialize(drive, threads)
 
     def _initialize(self, drive: Drive, threads: int) -> None:
+        self._sessions = []
         with step(drive, "initialize"):
             self._module.initialize(self._policy.locking, self._token.init_string)
+        self._initialized = True
         with step(drive, "find_token"):
             slot = self._module.find_token(self._token.token_label)
             if slot is None:
@@ -148,8 +151,9 @@ class NativeContext:
         self._open(drive, threads, login=True)
 
     def _open(self, drive: Drive, threads: int, login: bool) -> None:
+        self._sessions = []
         with step(drive, "open_session"):
-            self._sessions = [self._module.open_session(self._slot)]
+            self._sessions.append(self._module.open_session(self._slot))
         if login:
             with step(drive, "login"):
                 self._module.login(self._sessions[0], self._token.pin)
@@ -189,6 +193,7 @@ class NativeContext:
         self._open(drive, threads, login=False)
 
     def reload(self, drive: Drive, threads: int) -> None:
+        self._sessions, self._initialized = [], False
         with step(drive, "finalize"):
             try:
                 self._module.finalize()
@@ -233,12 +238,11 @@ class NativeContext:
                 self._module.close_session(session)
         self.adopt(self._drive)
 
-    def leave(self, own_context: bool, own_sessions: bool) -> None:
-        if self._drive is None or self._cryptoki is None:
-            return
-        with step(self._drive, "finalize", "teardown"):
+    def leave(self, drive: Drive, own_context: bool, own_sessions: bool) -> None:
+        with step(drive, "finalize", "teardown"):
             if own_sessions:
-                for session in self._sessions:
-                    self._module.close_session(session)
-            if own_context:
+                while self._sessions:
+                    self._module.close_session(self._sessions.pop())
+            if own_context and self._initialized:
+                self._initialized = False
                 self._module.finalize()

@@ -68,9 +68,9 @@ def _work(order: TrialOrder, process: int, channel: Channel, context: Context, i
     _load(order, process, drive, context, failure, release_ns)
     channel.send("finished")
     channel.wait_for("leave")
-    if failure is None:
+    if inherited is None:
         try:
-            context.leave(policy.owns_context, policy.owns_sessions)
+            context.leave(drive, policy.owns_context, policy.owns_sessions)
         except (SetUpFailed, CryptokiError):
             pass  # on record as a teardown row
     return 0

@@ -77,6 +77,7 @@ class PythonContext:
         self._log_in(drive, threads)
 
     def _log_in(self, drive: Drive, threads: int) -> None:
+        self._sessions = []
         with step(drive, "find_token"), _as_cryptoki("C_GetSlotList"):
             self._slot_token = self._library.get_token(token_label=self._token.token_label)
         with step(drive, "login"), _as_cryptoki("C_Login"):  # python-pkcs11 opens the session in the same call
@@ -84,10 +85,10 @@ class PythonContext:
         self._open(drive, threads, [first])
 
     def _open(self, drive: Drive, threads: int, sessions: list[Any]) -> None:
+        self._sessions = sessions
         while len(sessions) < session_count(self._policy, threads):
             with step(drive, "open_session"), _as_cryptoki("C_OpenSession"):
                 sessions.append(self._slot_token.open())
-        self._sessions = sessions
         self._keys = []
         if self._mechanism:
             for session in sessions:  # a key object belongs to its session
@@ -207,14 +208,11 @@ class PythonContext:
                 time.sleep(_PAUSE_AFTER_FAILURE_S)
             sequence += 1
 
-    def leave(self, own_context: bool, own_sessions: bool) -> None:
-        if self._drive is None or self._library is None:
-            return
-        with step(self._drive, "finalize", "teardown"):
-            if own_sessions:
-                for session in self._sessions:
-                    with _as_cryptoki("C_CloseSession"):
-                        session.close()
-            if own_context:
+    def leave(self, drive: Drive, own_context: bool, own_sessions: bool) -> None:
+        with step(drive, "finalize", "teardown"):
+            while own_sessions and self._sessions:
+                with _as_cryptoki("C_CloseSession"):
+                    self._sessions.pop().close()
+            if own_context and self._library is not None:
                 with _as_cryptoki("C_Finalize"):
                     self._library.finalize()

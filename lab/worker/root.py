@@ -110,10 +110,11 @@ class Root:
     def _after_children(self) -> None:
         """The parent's context must have survived its children."""
         report("checking")
-        if self.policy.in_root and self.failure is None:
-            self.context.once("parent_check", resume=self.order.fork_point == "mid-operation")
+        if self.policy.in_root:
+            if self.failure is None:
+                self.context.once("parent_check", resume=self.order.fork_point == "mid-operation")
             try:
-                self.context.leave(True, True)
+                self.context.leave(self.drive, True, True)
             except (SetUpFailed, CryptokiError):
                 pass  # on record as a teardown row
         report("done")

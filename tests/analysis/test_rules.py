@@ -48,6 +48,17 @@ def test_a_child_that_signs_with_what_it_inherited_called_without_initialising_w
     assert "CKR_OK to 2" in quiet.evidence
 
 
+@pytest.mark.parametrize(("flags", "expected"), [(1, "undefined"), (0, "violates")])
+def test_a_module_that_declares_itself_fork_safe_leaves_the_rule_open(flags: int, expected: str) -> None:
+    parent = TrialBuilder().call("C_GetInterface", process=0, argument=flags).sign()
+    assert verdict(trial_rule("initialize-per-process", parent)) == expected
+
+
+def test_getting_the_function_list_is_no_use_of_a_context_and_getting_info_is() -> None:
+    assert check("initialize-per-process", TrialBuilder().call("C_GetFunctionList").begin().end()).count == 0
+    assert check("initialize-per-process", TrialBuilder().call("C_GetInfo").begin().end()).count == 1
+
+
 def test_an_initialise_that_answers_already_initialised_is_not_the_process_s_own() -> None:
     found = check("initialize-per-process", TrialBuilder().call("C_Initialize", ckr=ALREADY_INITIALIZED).sign())
     assert found.count == 2
@@ -300,7 +311,7 @@ def test_a_rule_that_raises_is_undefined_and_says_why() -> None:
 
 def test_a_violation_stands_although_another_check_failed() -> None:
     broken = judged(
-        [(1, Finding(True, failed="the check failed")), (2, Finding(True, 3, 0, "process 1 did it", processes=1))]
+        [(1, Finding(True, undefined="the check failed")), (2, Finding(True, 3, 0, "process 1 did it", processes=1))]
     )
     assert broken["verdict"] == "violates"
     assert broken["count"] == 3

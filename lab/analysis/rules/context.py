@@ -17,11 +17,15 @@ from lab.record.names import FUNCTION_NUMBER, ckr_name
 
 _ALREADY_LOGGED_IN: Final = 0x100
 _ALREADY_INITIALIZED: Final = 0x191
+_FORK_SAFE: Final = 1
+
+# All others may answer CKR_CRYPTOKI_NOT_INITIALIZED (PKCS #11 v3.0 5.4).
+_BEFORE_INITIALIZE: Final = ("C_Initialize", "C_GetFunctionList", "C_GetInterfaceList", "C_GetInterface")
 
 # C_Finalize before an own C_Initialize is a step of the policy `reinit`: it is noted, not counted.
 _ALLOWED: Final = np.isin(
     np.arange(256),
-    [0, *(FUNCTION_NUMBER[name] for name in ("C_Initialize", "C_GetFunctionList", "C_GetInfo", "C_Finalize"))],
+    [0, *(FUNCTION_NUMBER[name] for name in (*_BEFORE_INITIALIZE, "C_Finalize"))],
 )
 
 
@@ -54,6 +58,21 @@ def initialize_per_process(calls: ProcessCalls) -> Finding:
     if told:
         evidence += f" (to such calls of this process the module answered {told})"
     return violation(count, int(calls.started_ns[first]), evidence, note)
+
+
+def declares_fork_safe(calls: ProcessCalls) -> bool:
+    """Whether the module gave this process an interface with CKF_INTERFACE_FORK_SAFE (a C_GetInterface row's argument)."""
+    rows = calls.rows_of("C_GetInterface")
+    given = (calls.ckr[rows] == 0) & (calls.state[rows] == ENDED)
+    return bool((calls.argument[rows][given] & _FORK_SAFE).any())
+
+
+def left_open(finding: Finding) -> Finding:
+    """The finding of initialize-per-process where the module declares itself safe under fork: v3.0 leaves it open."""
+    if not finding.count:
+        return finding
+    why = f"the module declares CKF_INTERFACE_FORK_SAFE, so this is no violation: {finding.evidence}"
+    return Finding(exercised=True, note=finding.note, undefined=why)
 
 
 def login_per_process(calls: ProcessCalls) -> Finding:

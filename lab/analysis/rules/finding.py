@@ -12,8 +12,8 @@ class Finding:
     """One rule against one process, or against a whole trial.
 
     exercised: whether there was anything that could have broken the rule. count: violations. at_ns, evidence: the
-    first one's. note: what a reader should know even of a rule that holds. processes: how many broke it. failed: the
-    exception that stopped the check.
+    first one's. note: what a reader should know even of a rule that holds. processes: how many broke it. undefined: why
+    there is no verdict: the standard leaves it open, or the check failed.
     """
 
     exercised: bool
@@ -22,7 +22,7 @@ class Finding:
     evidence: str = ""
     note: str = ""
     processes: int = 0
-    failed: str = ""
+    undefined: str = ""
 
 
 NOT_EXERCISED = Finding(exercised=False)
@@ -36,7 +36,7 @@ def violation(count: int, at_ns: int, evidence: str, note: str = "", processes: 
 
 def check_failed(problem: Exception) -> Finding:
     """A check that raised has found nothing, and must not look as if it had."""
-    return Finding(exercised=True, failed=f"the check failed with {type(problem).__name__}: {problem}")
+    return Finding(exercised=True, undefined=f"the check failed with {type(problem).__name__}: {problem}")
 
 
 def together(findings: Iterable[Finding]) -> Finding:
@@ -44,24 +44,24 @@ def together(findings: Iterable[Finding]) -> Finding:
     exercised = False
     count = processes = 0
     first: Finding | None = None
-    note = failed = ""
+    note = undefined = ""
     for finding in findings:
         exercised = exercised or finding.exercised
         count += finding.count
         processes += finding.processes
         note = note or finding.note
-        failed = failed or finding.failed
+        undefined = undefined or finding.undefined
         if finding.count and (first is None or finding.at_ns < first.at_ns):
             first = finding
     if first is None:
-        return Finding(exercised, note=note, failed=failed)
-    return Finding(exercised, count, first.at_ns, first.evidence, first.note or note, processes, failed)
+        return Finding(exercised, note=note, undefined=undefined)
+    return Finding(exercised, count, first.at_ns, first.evidence, first.note or note, processes, undefined)
 
 
 def judged(by_trial: Iterable[tuple[int, Finding]]) -> dict[str, Any]:
     """Verdict, count and evidence of a rule over an arm's trials (number, finding).
 
-    A violation that was found stands whatever else failed; without one, a check that failed leaves the rule undefined.
+    A violation that was found stands whatever else is undefined.
     """
     trials = list(by_trial)
     count = sum(finding.count for _, finding in trials)
@@ -78,8 +78,8 @@ def judged(by_trial: Iterable[tuple[int, Finding]]) -> dict[str, Any]:
             "evidence": "; ".join(part for part in (evidence, first.note, scope) if part),
             "processes": processes,
         }
-    failed = next((f"trial {number}, {finding.failed}" for number, finding in trials if finding.failed), "")
+    open_ = next((f"trial {number}, {finding.undefined}" for number, finding in trials if finding.undefined), "")
     note = next((finding.note for _, finding in trials if finding.note), "")
     exercised = any(finding.exercised for _, finding in trials)
-    verdict = "undefined" if failed else "conforms" if exercised else "not-exercised"
-    return {"verdict": verdict, "count": 0, "evidence": failed or note, "processes": 0}
+    verdict = "undefined" if open_ else "conforms" if exercised else "not-exercised"
+    return {"verdict": verdict, "count": 0, "evidence": open_ or note, "processes": 0}
