@@ -6,23 +6,31 @@ import json
 import os
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from lab.analysis.arms import arms_of
 from lab.analysis.summary import summarise
-from lab.analysis.trial import examine
+from lab.analysis.trial import TrialFacts, examine
 from lab.errors import LabFault
 from lab.record.run import Run
 
+PICTURE: Final = "overview.png"
+
 
 def report(run_path: Path) -> int:
-    """Rebuilds and shows; returns the exit status."""
+    """Rebuilds summary.json, draws the picture, and shows both; returns the exit status."""
     from rich.console import Console
 
+    from lab.report.picture import draw
     from lab.report.terminal import show
 
-    summary = rebuild(run_path)
-    show(summary, Console())
+    run = Run.open(run_path)
+    summary, facts = judge(run)
+    write(summary, run.path / "summary.json")
+    draw(summary, facts, run.path / PICTURE)
+    console = Console()
+    show(summary, console)
+    console.print(f"picture: {run.path / PICTURE}", markup=False, highlight=False, soft_wrap=True)
     return 0 if summary["valid"] else 1
 
 
@@ -33,29 +41,31 @@ def rebuild(run_path: Path) -> dict[str, Any]:
     cannot be read or the summary cannot be written.
     """
     run = Run.open(run_path)
-    summary = judge(run)
+    summary, _ = judge(run)
     write(summary, run.path / "summary.json")
     return summary
 
 
-def judge(run: Run) -> dict[str, Any]:
-    """The summary of a run, nothing written."""
+def judge(run: Run) -> tuple[dict[str, Any], list[TrialFacts]]:
+    """The summary of a run and the facts of its trials; nothing is written."""
     try:
         arms = arms_of(run.scenario)
         name, seed = run.scenario["name"], run.scenario["seed"]
         margins = run.scenario["margin"]
     except (KeyError, TypeError) as problem:
         raise LabFault(f"{run.path / 'scenario.json'}: is no resolved scenario ({problem!r})") from None
-    return summarise(
+    facts = [examine(trial.record, trial.operations, trial.calls) for trial in run.trials()]
+    summary = summarise(
         run=run.name,
         scenario=name,
         question=run.scenario.get("question") or "",
         seed=seed,
         arms=arms,
         margins=margins,
-        facts=[examine(trial.record, trial.operations, trial.calls) for trial in run.trials()],
+        facts=facts,
         partial=run.partial,
     )
+    return summary, facts
 
 
 def write(summary: dict[str, Any], path: Path) -> None:
