@@ -12,6 +12,7 @@ from lab.analysis.arms import arms_of
 from lab.analysis.summary import summarise
 from lab.analysis.trial import TrialFacts, examine
 from lab.errors import LabFault
+from lab.record.begun import recover
 from lab.record.run import Run
 
 PICTURE: Final = "overview.png"
@@ -25,6 +26,7 @@ def report(run_path: Path) -> int:
     from lab.report.terminal import show
 
     run = Run.open(run_path)
+    recover_unsealed(run)
     summary, facts = judge(run)
     write(summary, run.path / "summary.json")
     draw(summary, facts, run.path / PICTURE)
@@ -44,6 +46,12 @@ def rebuild(run_path: Path) -> dict[str, Any]:
     summary, _ = judge(run)
     write(summary, run.path / "summary.json")
     return summary
+
+
+def recover_unsealed(run: Run) -> None:
+    """Seals what trials had recorded when the coordinator was killed. Raises LabFault."""
+    for folder in run.unsealed:
+        recover(folder)
 
 
 def judge(run: Run) -> tuple[dict[str, Any], list[TrialFacts]]:

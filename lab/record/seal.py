@@ -35,6 +35,7 @@ class Verification:
     """How the signatures of a trial are checked."""
 
     mechanism: Mechanism
+    key: str  # its kind, as ec-p256
     public_pem: str
 
 
@@ -69,7 +70,7 @@ def _seal(folder: Path, trial: TrialRecord, check: Verification | None) -> Trial
     processes = tuple(_completed(p, operations.get(p.index), last.get(p.pid), trial) for p in trial.processes)
     record = replace(trial, processes=(*processes, *others), lost_rows=lost)
     write_json(folder / "trial.json", record.to_json())
-    for path in folder.glob("*.rows"):
+    for path in (*folder.glob("*.rows"), *folder.glob("begun.json")):
         path.unlink()
     return record
 

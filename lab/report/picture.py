@@ -45,7 +45,9 @@ def draw(summary: Mapping[str, Any], trials: Sequence[TrialFacts], file: Path) -
         axes.spines[["top", "right"]].set_visible(False)
         axes.tick_params(axis="y", length=0)
     figure.suptitle(summary["question"] or summary["scenario"], fontsize="large")
-    figure.savefig(file, dpi=110, bbox_inches="tight", metadata={"Software": None} if file.suffix == ".png" else {"Date": None})
+    figure.savefig(
+        file, dpi=110, bbox_inches="tight", metadata={"Software": None} if file.suffix == ".png" else {"Date": None}
+    )
 
 
 def _outcomes(axes: Axes, arms: Mapping[str, Any]) -> None:
