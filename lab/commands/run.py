@@ -86,11 +86,10 @@ def _close(folder: Path, facts: dict[str, Any]) -> None:
 
 def _judge(scenario: Scenario, folder: Path, interrupted: bool, fault: LabFault | None, quiet: bool) -> int:
     from lab.analysis.expectations import unmet
-    from lab.commands.report import rebuild
-    from lab.report.terminal import show
+    from lab.commands.report import present, rebuild
 
     try:
-        summary = rebuild(folder)
+        summary = rebuild(folder, picture=not quiet)
         run_folder.point_latest(folder)
     except (LabFault, OSError) as error:
         if fault is not None:
@@ -98,7 +97,7 @@ def _judge(scenario: Scenario, folder: Path, interrupted: bool, fault: LabFault 
         raise LabFault(str(error)) from None
     console = Console()
     if not quiet:
-        show(summary, console)
+        present(summary, folder, console)
     missed = unmet(summary, scenario.expect)
     for line in missed:
         console.print(f"not as expected: {line}", markup=False, highlight=False, soft_wrap=True)

@@ -25,10 +25,11 @@ def test_the_same_folder_gives_the_same_bytes_and_leaves_nothing_else(tmp_path: 
     folder = write_run(tmp_path / "run")
     before = sorted(folder.iterdir())
     rebuild(folder)
-    first = (folder / "summary.json").read_bytes()
+    made = [folder / "summary.json", *(folder / "tables").iterdir()]
+    first = [path.read_bytes() for path in made]
     rebuild(folder)
-    assert (folder / "summary.json").read_bytes() == first
-    assert sorted(folder.iterdir()) == sorted([*before, folder / "summary.json"])
+    assert [path.read_bytes() for path in made] == first
+    assert sorted(folder.iterdir()) == sorted([*before, folder / "summary.json", folder / "tables"])
 
 
 def test_a_scenario_that_is_not_resolved_is_a_fault(tmp_path: Path) -> None:
