@@ -36,9 +36,9 @@ def run(path: Path, out: Path | None, overrides: Sequence[str], dry_run: bool, q
 
         Console().print(describe(scenario, plan))
         return VALID
-    check(scenario.arms, str(path))
-    folder = run_folder.create(out, scenario.name, text, datetime.now(UTC))
     with Interrupt() as interrupt:
+        check(scenario.arms, str(path))
+        folder = run_folder.create(out, scenario.name, text, datetime.now(UTC))
         fault = _measure(scenario, plan, folder, interrupt, quiet)
         return _judge(scenario, folder, interrupt.wanted, fault, quiet)
 
