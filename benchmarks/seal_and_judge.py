@@ -1,6 +1,6 @@
 """How long rows take to be sealed, checked against all rules and summarised, and how much memory.
 
-    python benchmarks/seal_and_judge.py [--operations 10000000] [--trials 10] [--processes 2] [--threads 1] [--workload sign]
+    python benchmarks/seal_and_judge.py [--operations 10000000] [--trials 10] [--processes 2] [--threads 1]
 
 Writes synthetic rows as workers and tap leave them (two PKCS#11 calls per operation), then seals the trials and
 rebuilds the summary in a child process of its own, whose peak memory is what is reported. Signatures are not verified

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,6 +10,7 @@ from lab.analysis.summary import summarise
 from lab.analysis.trial import TrialFacts, examine
 from lab.errors import LabFault
 from lab.record.begun import recover
+from lab.record.folder import write_json
 from lab.record.model import TrialRecord
 from lab.record.run import Run
 from lab.report.tables import FOLDER as TABLES
@@ -43,8 +41,8 @@ def rebuild(run_path: Path, picture: bool = False) -> dict[str, Any]:
     for folder in run.unsealed:
         recover(folder)
     summary, trials = judge(run)
-    write(summary, run.path / "summary.json")
     try:
+        write_json(run.path / "summary.json", summary)
         write_tables(run.path / TABLES, trials)
         if picture:
             from lab.report.picture import draw
@@ -85,20 +83,3 @@ def judge(run: Run) -> tuple[dict[str, Any], list[tuple[TrialRecord, TrialFacts]
         partial=run.partial,
     )
     return summary, trials
-
-
-def write(summary: dict[str, Any], path: Path) -> None:
-    """Replaces the file in one step, so that nobody ever sees half of it. Raises LabFault where it cannot."""
-    text = json.dumps(summary, indent=2, allow_nan=False) + "\n"
-    try:
-        handle, temporary = tempfile.mkstemp(prefix=".summary-", suffix=".json", dir=path.parent)
-        try:
-            with os.fdopen(handle, "w") as file:
-                file.write(text)
-                os.fchmod(file.fileno(), 0o644)
-            os.replace(temporary, path)
-        except BaseException:
-            os.unlink(temporary)
-            raise
-    except OSError as problem:
-        raise LabFault(f"{path}: cannot be written ({problem.strerror})") from None

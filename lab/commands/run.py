@@ -16,7 +16,7 @@ from lab.errors import LabFault, ScenarioError
 from lab.plan import Plan, make
 from lab.record import folder as run_folder
 from lab.record import manifest
-from lab.record.seal import write_json
+from lab.record.folder import write_json
 from lab.scenario import Scenario, parse
 from lab.tokens.preflight import check
 from lab.topology.interrupt import Interrupt

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Final
 
 from lab.errors import LabFault
+from lab.record.folder import write_json
 from lab.record.mechanisms import mechanism
 from lab.record.model import ProcessRecord, TrialRecord
 from lab.record.rowfile import read_header
-from lab.record.seal import Verification, seal, write_json
+from lab.record.seal import Verification, seal
 
 BEGUN: Final = "begun.json"
 

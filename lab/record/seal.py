@@ -6,8 +6,7 @@ Rows are deleted only when all three files are on disk. A trial that was cut off
 from __future__ import annotations
 
 import errno
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 from lab.errors import LabFault
 from lab.record import dtypes
 from lab.record.columns import CALLS, FAIL, INFO, OK, OPERATIONS, UNVERIFIED
+from lab.record.folder import write_json
 from lab.record.mechanisms import Mechanism
 from lab.record.model import ProcessRecord, TrialRecord
 from lab.record.names import function_name
@@ -145,10 +145,3 @@ def _flush(out: pq.ParquetWriter, waiting: list[pa.Table]) -> None:
     if waiting:
         out.write_table(pa.concat_tables(waiting), row_group_size=ROW_GROUP)
         waiting.clear()
-
-
-def write_json(path: Path, data: Mapping[str, Any] | Sequence[Any]) -> None:
-    """Writes the file whole or not at all."""
-    temporary = path.with_suffix(path.suffix + ".partial")
-    temporary.write_text(json.dumps(data, indent=1) + "\n")
-    temporary.replace(path)
