@@ -114,6 +114,8 @@ PUBLIC struct drive *drive_open(const char *rows_path, const char *outputs_path,
     if (!*error && outputs_path)
         *error = rows_open(&drive->outputs, outputs_path, ROWS_OF_OUTPUTS, output_bytes, capacity, process);
     if (*error) {
+        if (drive->rows.header)
+            rows_close(&drive->rows);
         free(drive);
         return NULL;
     }
@@ -329,7 +331,7 @@ PUBLIC i64 drive_run(struct drive *drive, const struct load *load)
     if (arrivals) {
         for (u64 i = 0; i < load->arrival_count; i++) {
             mark.intended_ns = load->release_ns + arrivals[i];
-            wait_until(mark.intended_ns);
+            wait_until(mark.intended_ns < load->give_up_ns ? mark.intended_ns : load->give_up_ns);
             if (now_ns() >= load->give_up_ns)
                 return (i64)i;
             mark.sequence = (u32)i;
