@@ -27,7 +27,7 @@ VISIBLE CK_C_INITIALIZE_ARGS fake_initialize_args; /* as C_Initialize got it; fl
 
 /* Signatures in the making: C_Sign returns to nobody before `fake_meet` threads have been inside at once. */
 VISIBLE _Atomic int fake_meet, fake_inside, fake_most_inside;
-VISIBLE _Atomic int fake_stolen; /* C_Sign of a thread that had not called the session's last C_SignInit */
+VISIBLE _Atomic int fake_stolen; /* signatures during which another thread called C_SignInit on the session */
 
 enum { SESSIONS = 64 };
 static _Atomic pid_t begun_by[SESSIONS];
@@ -53,14 +53,14 @@ static void note_session(int number, CK_SESSION_HANDLE session)
         atomic_store(&begun_by[session % SESSIONS], self);
     if (number != NUMBER_C_Sign)
         return;
-    if (atomic_load(&begun_by[session % SESSIONS]) != self)
-        atomic_fetch_add(&fake_stolen, 1);
     int inside = atomic_fetch_add(&fake_inside, 1) + 1;
     int most = atomic_load(&fake_most_inside);
     while (most < inside && !atomic_compare_exchange_weak(&fake_most_inside, &most, inside)) {
     }
     while (atomic_load(&fake_most_inside) < atomic_load(&fake_meet))
         sched_yield();
+    if (atomic_load(&begun_by[session % SESSIONS]) != self)
+        atomic_fetch_add(&fake_stolen, 1);
     atomic_fetch_sub(&fake_inside, 1);
 }
 
