@@ -97,7 +97,9 @@ def scenario(parent: Path, processes: int, seconds: float) -> float:
         folder = Path(temporary)
         (folder / "null.toml").write_text(SCENARIO.format(processes=processes, seconds=seconds))
         command = [sys.executable, "-m", "lab", str(folder / "null.toml"), "--out", str(folder / "run"), "--quiet"]
-        subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+        if done.returncode:
+            raise SystemExit(f"the run is no measurement: {done.stdout}{done.stderr}")
         arm = json.loads((folder / "run" / "summary.json").read_text())["arms"]["null"]
         return float(arm["throughput_hz"])
 
