@@ -59,7 +59,7 @@ def run_trial(bench: Bench, planned: PlannedTrial, arm: Arm, token: Token | None
         order = order_of(arm, planned, folder, access, due)
         if due:
             np.concatenate(due).astype("<i8").tofile(folder / ARRIVALS)
-        watch = _play(bench, folder, order, arm, access)
+        watch = _play(bench, folder, order, access)
     except OSError as error:
         raise LabFault(f"{error.filename or folder}: {error.strerror}") from None
     finally:
@@ -68,13 +68,12 @@ def run_trial(bench: Bench, planned: PlannedTrial, arm: Arm, token: Token | None
     return folder, _record(planned, arm, order, watch)
 
 
-def _play(bench: Bench, folder: Path, order: TrialOrder, arm: Arm, access: TokenAccess | None) -> Watch:
+def _play(bench: Bench, folder: Path, order: TrialOrder, access: TokenAccess | None) -> Watch:
     given, to_give = os.pipe()
     report, to_report = os.pipe()
     os.set_blocking(report, False)
     errors = os.open(folder / "stderr.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    pin_env = arm.token.pin_env if arm.token else None
-    environment = {**program.environment(pin_env), **_tap(folder, order, access)}
+    environment = {**bench.line.environment, **_tap(folder, order, access)}
     try:
         pid = bench.line.spawn(program.command("lab.worker.root"), environment, [given, errors, to_report])
         for end in (given, errors, to_report):
