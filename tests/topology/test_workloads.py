@@ -64,8 +64,11 @@ LOOPS: dict[str, Tables] = {
     f"{driver} {kind}": {"workload": {"kind": kind, **({"driver": driver} if kind != "null" else {})}}
     for driver, kind in [
         *product(("native", "python-pkcs11"), ("sign", "random", "session-churn")),
-        ("native", "null"),
     ]
+}
+LOOPS["native null"] = {
+    "topology": {"processes": 2},  # another shape than the rest, so no measure of their generator
+    "workload": {"kind": "null"},
 }
 
 
@@ -78,7 +81,8 @@ def loops(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 def test_a_workload_does_all_that_it_begins(loops: dict[str, Sealed], name: str) -> None:
     one = loops[name]
     assert balanced(one.arm)
-    assert one.arm["ok"] == one.arm["planned"] == len(one.operations_of(1, LOAD_PHASES))
+    rows = [one.operations_of(worker["index"], LOAD_PHASES) for worker in one.workers]
+    assert one.arm["ok"] == one.arm["planned"] == sum(map(len, rows))
     kinds = set(one.operations_of(1).kind)
     assert kinds == {name.split()[1].replace("-", "_")} <= set(OPERATION_KINDS)
     if one.arm["load"]["mode"] == "closed":
