@@ -25,7 +25,7 @@ from lab.topology.line import KeeperLine
 from lab.topology.watch import Seen, Watch, facts_of
 
 _NS: Final = 1_000_000_000
-# Rows to reserve (addresses, not disk) for a thread in a closed loop; 10 million null and 1 million churns were measured
+# Rows to reserve (addresses, not disk) for a thread in a closed loop; 10 million null and 1 million churns were seen
 _FASTEST_HZ: Final = {"null": 40_000_000, "random": 5_000_000, "session-churn": 5_000_000}
 _FASTEST_OTHER_HZ: Final = 1_000_000
 _MOST_ROWS: Final = 1 << 30
