@@ -106,7 +106,7 @@ def _arm(arm: ArmInfo, trials: Sequence[TrialFacts], delays: Latency) -> dict[st
         "lag_ms": in_ms(delays.lag),
         "generator_lag_ms": {"p99": late[0] if late and arm.open_loop else None},
         "pkcs11_ms": _functions(usable),
-        "cold_ms": cold.medians_ms(worker for trial in usable for worker in trial.cold),
+        "cold_ms": cold.medians_ms(worker for trial in usable for worker in trial.cold.values()),
         "sessions": _sessions(trials),
         "processes": _processes(trials),
         "failures": [

@@ -65,10 +65,11 @@ class TrialFacts:
     duration_s: float
     latency: Latency
     calls: Mapping[str, Distribution]
-    cold: tuple[Mapping[str, float], ...]
+    cold: Mapping[int, Mapping[str, float]]  # of each worker
     sessions: SessionFacts
     processes: ProcessFacts
     failures: tuple[Failure, ...]
+    failures_by_process: tuple[tuple[int, Failure], ...]
     rules: Mapping[str, Finding]
 
     @property
@@ -90,7 +91,7 @@ class TrialFacts:
         for function, durations in self.calls.items():
             for quantile, value in in_ms(durations, QUANTILES, largest=False).items():
                 found[f"pkcs11_ms.{function}.{quantile}"] = value
-        found |= {f"cold_ms.{step}": value for step, value in cold.medians_ms(self.cold).items()}
+        found |= {f"cold_ms.{step}": value for step, value in cold.medians_ms(self.cold.values()).items()}
         return found
 
 
@@ -126,7 +127,7 @@ def examine(record: TrialRecord, operations: Table, calls: Table) -> TrialFacts:
         duration_s=record.duration_ns / 1e9,
         latency=delays,
         calls=durations,
-        cold=tuple(cold_starts),
+        cold=cold_starts,
         sessions=sessions,
         processes=ProcessFacts(
             started=len(workers) - len(never),
@@ -134,7 +135,8 @@ def examine(record: TrialRecord, operations: Table, calls: Table) -> TrialFacts:
             hung=sum(process.end == "hang" for process in record.processes),
             pss_mib=tuple(process.pss_kib / 1024 for process in workers if process.pss_kib is not None),
         ),
-        failures=tuple(failures.together(faults)),
+        failures=tuple(failures.together(fault for _, fault in faults)),
+        failures_by_process=tuple(faults),
         rules={name: findings.get(name, NOT_EXERCISED) for name in RULES},
     )
 
@@ -148,12 +150,12 @@ def _view(record: TrialRecord, operations: Table, calls: Table) -> TrialView:
 
 def _operations(
     record: TrialRecord, operations: Table, view: TrialView, problems: list[str]
-) -> tuple[Outcomes, list[dict[str, float]], Latency, list[Failure]]:
+) -> tuple[Outcomes, dict[int, dict[str, float]], Latency, list[tuple[int, Failure]]]:
     known = {process.index: process for process in record.processes}
     counted = Outcomes()
-    cold_starts: list[dict[str, float]] = []
+    cold_starts: dict[int, dict[str, float]] = {}
     delays: list[Latency] = []
-    faults: list[Failure] = []
+    faults: list[tuple[int, Failure]] = []
     unfinished: dict[int, int] = {}
     for index, rows in by_process(operations):
         process = known.get(index)
@@ -164,10 +166,10 @@ def _operations(
         problems += wrong
         counted += one
         unfinished[index] = int(np.count_nonzero(rows["outcome"] == columns.INFO))
-        faults += failures.of_operations(rows)
+        faults += [(index, fault) for fault in failures.of_operations(rows)]
         delays.append(latency.of_process(rows, record.open_loop))
         if process.role == "worker":
-            cold_starts.append(cold.of_process(rows))
+            cold_starts[index] = cold.of_process(rows)
         view.parent_checks += _parent_checks(rows) if index == 0 else []
         del rows  # before the next process is loaded
     for process in record.processes:
@@ -175,7 +177,7 @@ def _operations(
             one, wrong = outcomes.of_process(process, None, record.open_loop)
             problems += wrong
             counted += one
-        faults += failures.of_ending(process, unfinished.get(process.index, 0))
+        faults += [(process.index, fault) for fault in failures.of_ending(process, unfinished.get(process.index, 0))]
     return counted, cold_starts, latency.together(delays), faults
 
 

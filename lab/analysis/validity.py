@@ -49,7 +49,7 @@ def lateness_ms(delays: Latency) -> tuple[float, float] | None:
 
 
 def doubt(metric: str, baseline: str, arm: str, latencies: Mapping[str, Latency]) -> str | None:
-    """Why no verdict on this metric would hold: the generator was late, at this very quantile, in one of the two arms."""
+    """Why no verdict on this metric would hold: the generator was late, at this quantile, in one of the two arms."""
     family, _, quantile = metric.partition(".")
     if family not in _COUNTED_FROM_INTENDED or quantile not in QUANTILES:
         return None

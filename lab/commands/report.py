@@ -2,74 +2,84 @@
 
 from __future__ import annotations
 
-import json
-import os
-import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
 from lab.analysis.arms import arms_of
 from lab.analysis.summary import summarise
-from lab.analysis.trial import examine
+from lab.analysis.trial import TrialFacts, examine
 from lab.errors import LabFault
+from lab.record.begun import recover
+from lab.record.folder import write_json
+from lab.record.model import TrialRecord
 from lab.record.run import Run
+from lab.report.tables import FOLDER as TABLES
+from lab.report.tables import write_tables
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+PICTURE: Final = "overview.png"
 
 
 def report(run_path: Path) -> int:
-    """Rebuilds and shows; returns the exit status."""
+    """Rebuilds all that a run folder says, and shows it; returns the exit status."""
     from rich.console import Console
 
-    from lab.report.terminal import show
-
-    summary = rebuild(run_path)
-    show(summary, Console())
+    summary = rebuild(run_path, picture=True)
+    present(summary, run_path, Console())
     return 0 if summary["valid"] else 1
 
 
-def rebuild(run_path: Path) -> dict[str, Any]:
-    """Summarises a run folder and replaces its summary.json.
+def rebuild(run_path: Path, picture: bool = False) -> dict[str, Any]:
+    """Summarises a run folder: replaces its summary.json, its tables and, where wanted, its picture.
 
     The same folder gives the same bytes. Raises ScenarioError where the path is no run folder, LabFault where its files
     cannot be read or the summary cannot be written.
     """
     run = Run.open(run_path)
-    summary = judge(run)
-    write(summary, run.path / "summary.json")
+    for folder in run.unsealed:
+        recover(folder)
+    summary, trials = judge(run)
+    try:
+        write_json(run.path / "summary.json", summary)
+        write_tables(run.path / TABLES, trials)
+        if picture:
+            from lab.report.picture import draw
+
+            draw(summary, [facts for _, facts in trials], run.path / PICTURE)
+    except OSError as problem:
+        raise LabFault(f"{problem.filename or run.path}: cannot be written ({problem.strerror})") from None
     return summary
 
 
-def judge(run: Run) -> dict[str, Any]:
-    """The summary of a run, nothing written."""
+def present(summary: dict[str, Any], run_path: Path, console: Console) -> None:
+    """The summary on the terminal, and where the rest lies."""
+    from lab.report.terminal import show
+
+    show(summary, console)
+    for what, name in (("picture", PICTURE), ("tables", TABLES)):
+        if (run_path / name).exists():
+            console.print(f"{what}: {run_path / name}", markup=False, highlight=False, soft_wrap=True)
+
+
+def judge(run: Run) -> tuple[dict[str, Any], list[tuple[TrialRecord, TrialFacts]]]:
+    """The summary of a run, and of each trial its record and facts; nothing is written."""
     try:
         arms = arms_of(run.scenario)
         name, seed = run.scenario["name"], run.scenario["seed"]
         margins = run.scenario["margin"]
     except (KeyError, TypeError) as problem:
         raise LabFault(f"{run.path / 'scenario.json'}: is no resolved scenario ({problem!r})") from None
-    return summarise(
+    trials = [(trial.record, examine(trial.record, trial.operations, trial.calls)) for trial in run.trials()]
+    summary = summarise(
         run=run.name,
         scenario=name,
         question=run.scenario.get("question") or "",
         seed=seed,
         arms=arms,
         margins=margins,
-        facts=[examine(trial.record, trial.operations, trial.calls) for trial in run.trials()],
+        facts=[facts for _, facts in trials],
         partial=run.partial,
     )
-
-
-def write(summary: dict[str, Any], path: Path) -> None:
-    """Replaces the file in one step, so that nobody ever sees half of it. Raises LabFault where it cannot."""
-    text = json.dumps(summary, indent=2, allow_nan=False) + "\n"
-    try:
-        handle, temporary = tempfile.mkstemp(prefix=".summary-", suffix=".json", dir=path.parent)
-        try:
-            with os.fdopen(handle, "w") as file:
-                file.write(text)
-                os.fchmod(file.fileno(), 0o644)
-            os.replace(temporary, path)
-        except BaseException:
-            os.unlink(temporary)
-            raise
-    except OSError as problem:
-        raise LabFault(f"{path}: cannot be written ({problem.strerror})") from None
+    return summary, trials

@@ -16,7 +16,7 @@ from lab.errors import LabFault, ScenarioError
 from lab.plan import Plan, make
 from lab.record import folder as run_folder
 from lab.record import manifest
-from lab.record.seal import write_json
+from lab.record.folder import write_json
 from lab.scenario import Scenario, parse
 from lab.tokens.preflight import check
 from lab.topology.interrupt import Interrupt
@@ -36,9 +36,9 @@ def run(path: Path, out: Path | None, overrides: Sequence[str], dry_run: bool, q
 
         Console().print(describe(scenario, plan))
         return VALID
-    check(scenario.arms, str(path))
-    folder = run_folder.create(out, scenario.name, text, datetime.now(UTC))
     with Interrupt() as interrupt:
+        check(scenario.arms, str(path))
+        folder = run_folder.create(out, scenario.name, text, datetime.now(UTC))
         fault = _measure(scenario, plan, folder, interrupt, quiet)
         return _judge(scenario, folder, interrupt.wanted, fault, quiet)
 
@@ -86,11 +86,10 @@ def _close(folder: Path, facts: dict[str, Any]) -> None:
 
 def _judge(scenario: Scenario, folder: Path, interrupted: bool, fault: LabFault | None, quiet: bool) -> int:
     from lab.analysis.expectations import unmet
-    from lab.commands.report import rebuild
-    from lab.report.terminal import show
+    from lab.commands.report import present, rebuild
 
     try:
-        summary = rebuild(folder)
+        summary = rebuild(folder, picture=not quiet)
         run_folder.point_latest(folder)
     except (LabFault, OSError) as error:
         if fault is not None:
@@ -98,7 +97,7 @@ def _judge(scenario: Scenario, folder: Path, interrupted: bool, fault: LabFault 
         raise LabFault(str(error)) from None
     console = Console()
     if not quiet:
-        show(summary, console)
+        present(summary, folder, console)
     missed = unmet(summary, scenario.expect)
     for line in missed:
         console.print(f"not as expected: {line}", markup=False, highlight=False, soft_wrap=True)

@@ -7,9 +7,12 @@ trials/NNNN-ARM/ (operations.parquet, calls.parquet, trial.json, arrivals.i64, s
 from __future__ import annotations
 
 import hashlib
+import json
 import re
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from lab.errors import LabFault, ScenarioError
 
@@ -55,3 +58,14 @@ def point_latest(folder: Path) -> None:
 def slug(name: str) -> str:
     """A name fit for a folder."""
     return re.sub(r"[^A-Za-z0-9.=_-]+", "-", name).strip("-.") or "run"
+
+
+def write_json(path: Path, data: Mapping[str, Any] | Sequence[Any]) -> None:
+    """Writes the file whole or not at all, so that nobody ever sees half of it. Raises OSError."""
+    temporary = path.with_name(path.name + ".partial")
+    try:
+        temporary.write_text(json.dumps(data, indent=1, allow_nan=False) + "\n")
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise

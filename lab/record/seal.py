@@ -6,8 +6,7 @@ Rows are deleted only when all three files are on disk. A trial that was cut off
 from __future__ import annotations
 
 import errno
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 from lab.errors import LabFault
 from lab.record import dtypes
 from lab.record.columns import CALLS, FAIL, INFO, OK, OPERATIONS, UNVERIFIED
+from lab.record.folder import write_json
 from lab.record.mechanisms import Mechanism
 from lab.record.model import ProcessRecord, TrialRecord
 from lab.record.names import function_name
@@ -35,6 +35,7 @@ class Verification:
     """How the signatures of a trial are checked."""
 
     mechanism: Mechanism
+    key: str  # its kind, as ec-p256
     public_pem: str
 
 
@@ -69,7 +70,7 @@ def _seal(folder: Path, trial: TrialRecord, check: Verification | None) -> Trial
     processes = tuple(_completed(p, operations.get(p.index), last.get(p.pid), trial) for p in trial.processes)
     record = replace(trial, processes=(*processes, *others), lost_rows=lost)
     write_json(folder / "trial.json", record.to_json())
-    for path in folder.glob("*.rows"):
+    for path in (*folder.glob("*.rows"), *folder.glob("begun.json")):
         path.unlink()
     return record
 
@@ -144,10 +145,3 @@ def _flush(out: pq.ParquetWriter, waiting: list[pa.Table]) -> None:
     if waiting:
         out.write_table(pa.concat_tables(waiting), row_group_size=ROW_GROUP)
         waiting.clear()
-
-
-def write_json(path: Path, data: Mapping[str, Any] | Sequence[Any]) -> None:
-    """Writes the file whole or not at all."""
-    temporary = path.with_suffix(path.suffix + ".partial")
-    temporary.write_text(json.dumps(data, indent=1) + "\n")
-    temporary.replace(path)

@@ -109,8 +109,9 @@ def run_trials(
         arm = arms[planned.arm]
         token, prepared = tokens.of(arm)
         common = Bench(line, folder / "trials", private, interrupt.fileno(), scenario.seed)
-        place, record = run_trial(common, planned, arm, token)
-        records.append(seal(place, record, _verification(arm, prepared)))
+        check = _verification(arm, prepared)
+        place, record = run_trial(common, planned, arm, token, check)
+        records.append(seal(place, record, check))
         progress(planned, records[-1])
     return records
 
@@ -119,4 +120,4 @@ def _verification(arm: Arm, prepared: Prepared | None) -> Verification | None:
     if prepared is None or arm.workload.key is None or arm.workload.mechanism is None:
         return None
     pem = prepared.keys[arm.workload.key].public_pem
-    return Verification(mechanism(arm.workload.mechanism, arm.workload.key), pem)
+    return Verification(mechanism(arm.workload.mechanism, arm.workload.key), arm.workload.key, pem)

@@ -16,9 +16,11 @@ from lab import program
 from lab.errors import LabFault
 from lab.native import library
 from lab.plan import PlannedTrial, arrivals
+from lab.record.begun import note_begun
 from lab.record.folder import slug
 from lab.record.model import ProcessRecord, TrialRecord
 from lab.record.order import ContextOrder, TokenOrder, TrialOrder
+from lab.record.seal import Verification
 from lab.scenario import Arm
 from lab.tokens.model import Token, TokenAccess
 from lab.topology.line import KeeperLine
@@ -46,8 +48,12 @@ class Bench:
     seed: int  # the scenario's
 
 
-def run_trial(bench: Bench, planned: PlannedTrial, arm: Arm, token: Token | None) -> tuple[Path, TrialRecord]:
+def run_trial(
+    bench: Bench, planned: PlannedTrial, arm: Arm, token: Token | None, check: Verification | None
+) -> tuple[Path, TrialRecord]:
     """Runs one trial; returns its folder, with the rows in it, and what is known of it without them.
+
+    `check` is noted down for a recovery of the rows, should the coordinator die; nothing is verified here.
 
     Raises LabFault where the machine is at its limits (disk, processes). Every process of the trial has ended then too.
     """
@@ -60,6 +66,7 @@ def run_trial(bench: Bench, planned: PlannedTrial, arm: Arm, token: Token | None
         order = order_of(arm, planned, folder, access, due)
         if due:
             np.concatenate(due).astype("<i8").tofile(folder / ARRIVALS)
+        note_begun(folder, _record(planned, arm, order, None), check)
         watch = _play(bench, folder, order, access)
     except OSError as error:
         raise LabFault(f"{error.filename or folder}: {error.strerror}") from None
@@ -166,38 +173,34 @@ def _capacity(arm: Arm, due: tuple[NDArray[np.int64], ...]) -> int:
     return min(_MOST_ROWS, round(length_s * fastest_hz * threads) + _SET_UP_ROWS + busy)
 
 
-def _record(planned: PlannedTrial, arm: Arm, order: TrialOrder, watch: Watch) -> TrialRecord:
-    all_seen = [watch.seen.get(n, Seen(n, 0, None, end="never-started")) for n in range(arm.topology.processes + 1)]
-    processes = tuple(_process(watch, seen, arm, order) for seen in all_seen)
-    because = [f"trial {planned.number}: {fault}" for fault in watch.faults]
-    missing = sum(seen.end == "never-started" for seen in all_seen)
-    if missing and not watch.partial and watch.seen[0].end == "exit":
-        because.append(f"trial {planned.number}: {missing} workers were never started")
+def _record(planned: PlannedTrial, arm: Arm, order: TrialOrder, watch: Watch | None) -> TrialRecord:
+    """What the watch saw; without one, what is planned."""
+    seen = watch.seen if watch else {}
+    all_seen = [seen.get(n, Seen(n, 0, None, end="never-started")) for n in range(arm.topology.processes + 1)]
     return TrialRecord(
         number=planned.number,
         block=planned.block,
         arm=planned.arm,
         open_loop=order.open_loop,
-        released_ns=watch.released_ns,
+        released_ns=watch.released_ns if watch else None,
         warmup_ns=order.warmup_ns,
         duration_ns=order.duration_ns,
-        processes=processes,
+        processes=tuple(_process(watch, one, order) for one in all_seen),
         lost_rows=0,
-        invalid_because=tuple(because),
-        partial=watch.partial,
+        invalid_because=tuple(watch.faults) if watch else (),
+        partial=watch.partial if watch else True,
     )
 
 
-def _process(watch: Watch, seen: Seen, arm: Arm, order: TrialOrder) -> ProcessRecord:
-    threads = arm.topology.threads
-    first = (seen.process - 1) * threads
+def _process(watch: Watch | None, seen: Seen, order: TrialOrder) -> ProcessRecord:
+    first = (seen.process - 1) * order.threads
     return ProcessRecord(
         index=seen.process,
         role="worker" if seen.process else "root",
         pid=seen.pid,
-        planned=sum(order.arrivals[first : first + threads]) if seen.process else 0,
-        pss_kib=watch.pss_kib.get(seen.process),
-        threads=threads if seen.process else 1,
-        finished=seen.finished if seen.process else watch.done,
+        planned=sum(order.arrivals[first : first + order.threads]) if seen.process else 0,
+        pss_kib=watch.pss_kib.get(seen.process) if watch else None,
+        threads=order.threads if seen.process else 1,
+        finished=seen.finished or (watch is not None and watch.done and not seen.process),
         **facts_of(seen),
     )

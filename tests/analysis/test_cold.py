@@ -25,4 +25,4 @@ def test_the_median_is_over_workers_and_missing_where_no_worker_did_the_step() -
 def test_the_parent_s_own_set_up_is_not_a_worker_s_cold_start() -> None:
     builder = TrialBuilder().operation(0, kind="initialize", phase="setup").operation(1)
     facts = builder.examine(record(worker(0, role="root"), worker(1, 1)))
-    assert cold.medians_ms(facts.cold)["initialize"] is None
+    assert cold.medians_ms(facts.cold.values())["initialize"] is None

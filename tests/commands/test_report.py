@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.commands.report import rebuild, write
+from lab.commands.report import rebuild
 from lab.errors import LabFault
 from tests.sealed_run import write_run
 
@@ -25,10 +25,11 @@ def test_the_same_folder_gives_the_same_bytes_and_leaves_nothing_else(tmp_path: 
     folder = write_run(tmp_path / "run")
     before = sorted(folder.iterdir())
     rebuild(folder)
-    first = (folder / "summary.json").read_bytes()
+    made = [folder / "summary.json", *(folder / "tables").iterdir()]
+    first = [path.read_bytes() for path in made]
     rebuild(folder)
-    assert (folder / "summary.json").read_bytes() == first
-    assert sorted(folder.iterdir()) == sorted([*before, folder / "summary.json"])
+    assert [path.read_bytes() for path in made] == first
+    assert sorted(folder.iterdir()) == sorted([*before, folder / "summary.json", folder / "tables"])
 
 
 def test_a_scenario_that_is_not_resolved_is_a_fault(tmp_path: Path) -> None:
@@ -39,5 +40,7 @@ def test_a_scenario_that_is_not_resolved_is_a_fault(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_cannot_be_written_is_a_fault(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run")
+    (folder / "summary.json.partial").mkdir()  # in the way, also for root
     with pytest.raises(LabFault, match="cannot be written"):
-        write({}, tmp_path / "none" / "summary.json")
+        rebuild(folder)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ import psutil
 import pyarrow.parquet as pq
 import pytest
 
+from lab import program
 from lab.record.names import FUNCTION_NUMBER
 from tests.runs import Place, balanced, shared_memory
 from tests.topology.conftest import Mischief
@@ -149,6 +151,17 @@ def test_a_killed_coordinator_leaves_its_rows_and_nothing_that_runs(
     running.communicate()
     assert place.leftovers() == []
     assert list(place.out.glob("trials/*/operations-1.rows"))
+    recorded = sum(_claimed(path) for path in place.out.glob("trials/*/operations-*.rows"))
+    reported = subprocess.run(program.command("lab", "report", str(place.out)), env=program.environment(), check=False)
+    assert reported.returncode in (0, 1)
+    summary = place.summary()
+    (arm,) = summary["arms"].values()
+    assert summary["partial"] is True
+    assert balanced(arm)
+    assert arm["ok"] > 0
+    assert arm["verified"] == arm["ok"]
+    (operations,) = place.out.glob("trials/*/operations.parquet")
+    assert pq.read_metadata(operations).num_rows == recorded
     again = Place(tmp_path / "again")
     again.folder.mkdir()
     done = again.run(scenario(text.replace("duration_s = 30", "duration_s = 0.2")))

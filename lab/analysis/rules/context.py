@@ -61,7 +61,7 @@ def initialize_per_process(calls: ProcessCalls) -> Finding:
 
 
 def declares_fork_safe(calls: ProcessCalls) -> bool:
-    """Whether the module gave this process an interface with CKF_INTERFACE_FORK_SAFE (a C_GetInterface row's argument)."""
+    """Whether the module gave this process an interface with CKF_INTERFACE_FORK_SAFE (C_GetInterface's argument)."""
     rows = calls.rows_of("C_GetInterface")
     given = (calls.ckr[rows] == 0) & (calls.state[rows] == ENDED)
     return bool((calls.argument[rows][given] & _FORK_SAFE).any())

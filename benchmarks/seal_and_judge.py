@@ -1,9 +1,10 @@
-"""How long a run folder takes to read, check against all rules and summarise, and how much memory.
+"""How long rows take to be sealed, checked against all rules and summarised, and how much memory.
 
-    python benchmarks/analysis.py [--operations 10000000] [--trials 10] [--processes 2] [--threads 1] [--workload sign]
+    python benchmarks/seal_and_judge.py [--operations 10000000] [--trials 10] [--processes 2] [--threads 1]
 
-Writes synthetic sealed trials (two PKCS#11 calls per operation), then rebuilds the summary in a child process of its
-own, whose peak memory is what is reported. Prints one line of JSON.
+Writes synthetic rows as workers and tap leave them (two PKCS#11 calls per operation), then seals the trials and
+rebuilds the summary in a child process of its own, whose peak memory is what is reported. Signatures are not verified
+here: that takes about what the signatures themselves took, and has a figure of its own (--verify N). Prints JSON.
 """
 
 from __future__ import annotations
@@ -17,14 +18,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
+from cryptography.hazmat.primitives.asymmetric import ec, utils
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from lab.commands.report import rebuild
 from lab.record import columns
-from lab.record.dtypes import KIND, LOCKING, PHASE
+from lab.record.dtypes import CALL, ENDED, HEADER, HEADER_BYTES, KIND, LOCKING, MAGIC, OPERATION, PHASE
+from lab.record.mechanisms import mechanism
 from lab.record.model import ProcessRecord, TrialRecord
 from lab.record.names import FUNCTION_NUMBER, MECHANISM
+from lab.record.seal import seal
+from lab.record.verify import expand, verify
 
 SERVICE_NS = 50_000
 
@@ -110,15 +115,48 @@ def write_run(folder: Path, arguments: argparse.Namespace) -> None:
         operations, calls = trial_tables(generator, arguments.processes, arguments.threads, each, arguments.workload)
         trial = folder / "trials" / f"{number:04d}-synthetic"
         trial.mkdir(parents=True)
-        for name, table in (("operations", operations), ("calls", calls)):
-            pq.write_table(pa.table(table), trial / f"{name}.parquet", compression="lz4", use_dictionary=False)
+        for index in range(1, arguments.processes + 1):
+            write_rows(trial / f"operations-{index}.rows", operations, index, OPERATION)
+            write_rows(trial / f"calls-{index * 1000}.rows", calls, index, CALL)
         workers = tuple(
             ProcessRecord(index, "worker", index * 1000, "exit", 0, each, 10_000, arguments.threads)
             for index in range(1, arguments.processes + 1)
         )
         duration_ns = each * SERVICE_NS // arguments.threads
         record = TrialRecord(number, number, "synthetic", True, 0, 0, duration_ns, workers, 0)
-        (trial / "trial.json").write_text(json.dumps(record.to_json()))
+        (trial / "record.json").write_text(json.dumps(record.to_json()))
+
+
+def write_rows(path: Path, table: dict[str, Any], process: int, dtype: np.dtype[Any]) -> None:
+    """A row file of one process, as C leaves it."""
+    mine = table["process"] == process
+    rows = np.zeros(int(mine.sum()), dtype)
+    for name in dtype.names or ():
+        if name in table:
+            rows[name] = table[name][mine]
+    rows["state"] = ENDED
+    header = np.zeros(1, HEADER)
+    header["magic"], header["row_bytes"], header["pid"], header["process"] = MAGIC, 64, process * 1000, process
+    header["capacity"] = header["claimed"] = len(rows)
+    with path.open("wb") as file:
+        file.write(header.tobytes().ljust(HEADER_BYTES, b"\0"))
+        rows.tofile(file)
+
+
+def verified_hz(signatures: int) -> float:
+    """P-256 signatures verified per second, as seal() does it."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    how = mechanism("ECDSA", "ec-p256")
+    inputs = np.arange(signatures, dtype=np.uint64)
+    outputs = np.empty((signatures, 64), np.uint8)
+    for place, data in enumerate(expand(inputs, how.data_bytes)):
+        r, s = utils.decode_dss_signature(key.sign(data.tobytes(), ec.ECDSA(utils.Prehashed(SHA256()))))
+        outputs[place] = np.frombuffer(r.to_bytes(32, "big") + s.to_bytes(32, "big"), np.uint8)
+    pem = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+    started = time.monotonic()
+    verdicts = verify(how, pem, inputs, outputs, np.full(signatures, 64))
+    assert (verdicts == columns.RIGHT).all()
+    return signatures / (time.monotonic() - started)
 
 
 def peak_rss_kib() -> int:
@@ -128,14 +166,18 @@ def peak_rss_kib() -> int:
 
 
 def rebuild_measured(folder: Path, answers: Any) -> None:
-    """Runs in the child: seconds and peak memory of the rebuild, and what it found."""
+    """Runs in the child: seconds and peak memory of sealing and judging, and what it found."""
     started = time.monotonic()
+    for noted in sorted(folder.glob("trials/*/record.json")):
+        seal(noted.parent, TrialRecord.from_json(json.loads(noted.read_text())), None)
+    sealed_s = time.monotonic() - started
     summary = rebuild(folder)
     seconds = time.monotonic() - started
     arm = summary["arms"]["synthetic"]
     answers.send(
         {
             "seconds": round(seconds, 2),
+            "of_which_sealing_s": round(sealed_s, 2),
             "peak_rss_gib": round(peak_rss_kib() / 2**20, 2),
             "operations": arm["planned"],
             "calls": sum(function["count"] for function in arm["pkcs11_ms"].values()),
@@ -152,7 +194,11 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--workload", choices=("sign", "session-churn"), default="sign")
+    parser.add_argument("--verify", type=int, default=0, metavar="N", help="verify N P-256 signatures instead")
     arguments = parser.parse_args()
+    if arguments.verify:
+        print(json.dumps({"verified_hz": round(verified_hz(arguments.verify))}))
+        return
     spawn = multiprocessing.get_context("spawn")  # a fork would start with this process's memory
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "run"

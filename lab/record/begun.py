@@ -1,0 +1,50 @@
+"""What is written before a trial begins, so that its rows can be sealed although the coordinator died in its middle."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+from lab.errors import LabFault
+from lab.record.folder import write_json
+from lab.record.mechanisms import mechanism
+from lab.record.model import ProcessRecord, TrialRecord
+from lab.record.rowfile import read_header
+from lab.record.seal import Verification, seal
+
+BEGUN: Final = "begun.json"
+
+
+def note_begun(folder: Path, planned: TrialRecord, check: Verification | None) -> None:
+    """Writes down what is planned: every process as never started, and how signatures will be checked."""
+    checked = check and {"mechanism": check.mechanism.name, "key": check.key, "public_pem": check.public_pem}
+    write_json(folder / BEGUN, {"trial": planned.to_json(), "check": checked})
+
+
+def recover(folder: Path) -> TrialRecord | None:
+    """Seals a trial that was cut off with its coordinator; None where it had not even begun.
+
+    Of its processes is known which ones wrote rows: they were cut off. Raises LabFault where the notes are damaged.
+    """
+    path = folder / BEGUN
+    if not path.exists():
+        return None
+    try:
+        noted = json.loads(path.read_text())
+        planned = TrialRecord.from_json(noted["trial"])
+        how = noted["check"]
+        check = how and Verification(mechanism(how["mechanism"], how["key"]), how["key"], how["public_pem"])
+    except (ValueError, KeyError, TypeError) as problem:
+        raise LabFault(f"{path}: is no note of a trial ({problem})") from None
+    processes = tuple(_cut_off(folder, process) for process in planned.processes)
+    return seal(folder, replace(planned, processes=processes, partial=True), check)
+
+
+def _cut_off(folder: Path, process: ProcessRecord) -> ProcessRecord:
+    rows = folder / f"operations-{process.index}.rows"
+    header = read_header(rows) if rows.exists() else None
+    if header is None:
+        return process
+    return replace(process, pid=int(header["pid"]), end="cut-off", finished=False)

@@ -1,0 +1,105 @@
+"""One picture of a run: what became of each operation, what each process paid once, and how long operations took.
+
+Colours are Okabe and Ito's (readable with any colour vision), and differ in lightness and hatching, for grey print.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from lab.analysis.trial import TrialFacts
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_OUTCOMES: Final = (
+    ("ok", "#009E73", ""),
+    ("fail", "#D55E00", "//"),
+    ("info", "#F0E442", "xx"),
+    ("shed", "#999999", ".."),
+)
+_COLD: Final = (
+    ("initialize", "C_Initialize", "#0072B2", ""),
+    ("login", "C_Login", "#56B4E9", "//"),
+    ("find_key", "key search", "#E69F00", ".."),
+    ("first_operation", "first operation", "#F0E442", "xx"),
+)
+_QUANTILES: Final = (("p50", "o", "#0072B2"), ("p99", "D", "#D55E00"))
+
+
+def draw(summary: Mapping[str, Any], trials: Sequence[TrialFacts], file: Path) -> None:
+    """Writes the picture of a summary (DESIGN 6.3) and its trials; the file's ending chooses PNG or SVG."""
+    from matplotlib.figure import Figure
+
+    arms = list(summary["arms"])
+    figure = Figure(figsize=(11, 1.9 + 0.55 * len(arms)), layout="constrained")
+    panels = figure.subplots(1, 3, sharey=True)
+    _outcomes(panels[0], summary["arms"])
+    _cold(panels[1], summary["arms"])
+    _times(panels[2], summary["arms"], trials)
+    panels[0].set_yticks(range(len(arms)), arms)
+    panels[0].invert_yaxis()
+    for axes in panels:
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.tick_params(axis="y", length=0)
+    figure.suptitle(summary["question"] or summary["scenario"], fontsize="large")
+    figure.savefig(
+        file, dpi=110, bbox_inches="tight", metadata={"Software": None} if file.suffix == ".png" else {"Date": None}
+    )
+
+
+def _outcomes(axes: Axes, arms: Mapping[str, Any]) -> None:
+    for row, arm in enumerate(arms.values()):
+        left = 0.0
+        for name, colour, hatch in _OUTCOMES:
+            share = 100 * arm[name] / arm["planned"] if arm["planned"] else 0.0
+            label = name if row == 0 else None
+            axes.barh(row, share, left=left, color=colour, hatch=hatch, edgecolor="white", height=0.55, label=label)
+            left += share
+        worst = max(arm["failures"], key=lambda failure: failure["count"], default=None)
+        if worst is not None:
+            axes.text(1, row + 0.29, worst["code"], fontsize="x-small", va="top")
+    axes.set(xlim=(0, 100), xlabel="operations, %", title="What became of them")
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.32), ncols=4, fontsize="x-small", frameon=False)
+
+
+def _cold(axes: Axes, arms: Mapping[str, Any]) -> None:
+    for row, arm in enumerate(arms.values()):
+        left = 0.0
+        for step, name, colour, hatch in _COLD:
+            value_ms = arm["cold_ms"][step] or 0.0
+            label = name if row == 0 else None
+            axes.barh(row, value_ms, left=left, color=colour, hatch=hatch, edgecolor="white", height=0.55, label=label)
+            left += value_ms
+        pss_mib = arm["processes"]["pss_mib_p50"]
+        memory = "" if pss_mib is None else f" {pss_mib:.1f} MiB"
+        axes.text(
+            left, row, f" {left:.2f} ms,{memory}" if left else f" nothing of its own,{memory}", fontsize="x-small"
+        )
+    axes.margins(x=0.35)
+    axes.set(xlabel="ms, median over processes; memory is PSS", title="What each process pays once")
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.32), ncols=2, fontsize="x-small", frameon=False)
+
+
+def _times(axes: Axes, arms: Mapping[str, Any], trials: Sequence[TrialFacts]) -> None:
+    family = "response_ms" if any(arm["response_ms"]["p50"] is not None for arm in arms.values()) else "service_ms"
+    figures = [(trial.arm, trial.figures()) for trial in trials if trial.usable]
+    labelled: set[str] = set()
+    for row, (name, arm) in enumerate(arms.items()):
+        for quantile, marker, colour in _QUANTILES:
+            found = [figure.get(f"{family}.{quantile}") for of, figure in figures if of == name]
+            values = [value for value in found if value is not None]
+            if values:
+                label = None if quantile in labelled else f"{quantile} of each trial"
+                labelled.add(quantile)
+                axes.plot(values, [row] * len(values), marker, color=colour, alpha=0.5, ms=5, label=label)
+        if not arm["ok"]:
+            axes.text(
+                0.5, row, "none ended well", fontsize="x-small", transform=axes.get_yaxis_transform(), ha="center"
+            )
+    axes.set_xscale("log")
+    axes.set(xlabel=f"{family.removesuffix('_ms')}, ms", title="How long an operation takes")
+    axes.grid(axis="x", which="both", alpha=0.25)
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.32), ncols=2, fontsize="x-small", frameon=False)

@@ -1,0 +1,38 @@
+"""What a report writes besides the summary: tables of every process, and a picture."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+from lab.commands.report import rebuild
+from tests.sealed_run import write_run
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_every_process_of_every_trial_has_a_row(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run", trials=3)
+    rebuild(folder)
+    found = rows(folder / "tables" / "processes.csv")
+    assert [(row["trial"], row["process"]) for row in found] == [(str(t), str(p)) for t in (1, 2, 3) for p in (1, 2)]
+
+
+def test_open_sessions_over_time_begin_at_one_and_end_at_none(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run", trials=1)
+    rebuild(folder)
+    found = [row for row in rows(folder / "tables" / "sessions.csv") if row["process"] == "1"]
+    assert [row["open"] for row in found] == ["1", "0"]
+    assert float(found[0]["at_ms"]) < float(found[1]["at_ms"])
+
+
+def test_the_picture_is_drawn_and_is_the_same_for_the_same_run(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run")
+    rebuild(folder, picture=True)
+    first = (folder / "overview.png").read_bytes()
+    assert first.startswith(b"\x89PNG")
+    rebuild(folder, picture=True)
+    assert (folder / "overview.png").read_bytes() == first
