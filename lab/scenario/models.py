@@ -52,7 +52,7 @@ ARM_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9 ._=+-]{0,99}$"
 VARIABLE_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]*$"
 
 PATHS = ("path", "pin_file")
-"""Keys of [token] that name files: a scenario file's are seen from that file, those of --set from the working folder."""
+"""Keys of [token] that name files: a scenario file's are seen from that file, those of --set from the shell."""
 
 Text = Annotated[str, Field(min_length=1, max_length=4096)]
 Variable = Annotated[str, Field(pattern=VARIABLE_PATTERN, max_length=255)]
