@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Collection
 from pathlib import Path
 from typing import Final
 
@@ -15,8 +16,8 @@ def command(module: str, *arguments: str) -> list[str]:
     return [sys.executable, "-m", module, *arguments]
 
 
-def environment(without: str | None = None) -> dict[str, str]:
-    """This process's environment for a child, without the variable that holds a PIN."""
-    inherited = {name: value for name, value in os.environ.items() if name != without}
+def environment(without: Collection[str] = ()) -> dict[str, str]:
+    """This process's environment for a child, without the variables that hold PINs."""
+    inherited = {name: value for name, value in os.environ.items() if name not in without}
     path = [_PACKAGE_PARENT, *filter(None, [inherited.get("PYTHONPATH")])]
     return {**inherited, "PYTHONPATH": os.pathsep.join(path), "PYTHONSAFEPATH": "1"}

@@ -152,6 +152,16 @@ BAD: tuple[Bad, ...] = (
         b'[topology]\nfork_point = "mid-operation"\n[context]\npolicy = "shared"\n[workload]\nkind = "random"',
         ("topology.fork_point", "sign"),
     ),
+    Bad(
+        "half an operation of python-pkcs11",
+        b'[topology]\nfork_point="mid-operation"\n[context]\npolicy="shared"\n[workload]\ndriver="python-pkcs11"',
+        ("topology.fork_point", "python-pkcs11", "native"),
+    ),
+    Bad(
+        "half an operation in a session of its own",
+        b'[topology]\nfork_point="mid-operation"\n[context]\npolicy="shared"\nsession="per-operation"',
+        ("topology.fork_point", "per-operation", "pool"),
+    ),
     Bad("busy threads while idle", b"[topology]\nbusy_threads = 2", ("topology.busy_threads", "threads-busy")),
     Bad("inherit without shared", b'[context]\ninherit = "context"', ("context.inherit", "shared", "per-process")),
     Bad("a pool size without a pool", b"[context]\npool_size = 3", ("context.pool_size", "pool", "per-thread")),

@@ -24,6 +24,7 @@ class GivenArm:
     given: Given  # table -> key -> value, as merged
     timeout_s: float | None
     listed: bool  # in the file by name, or made by the matrix: its problems name it
+    entry: str | None = None  # name of the [[arm]] that it comes from
 
 
 def expand(data: Mapping[str, Any]) -> list[GivenArm]:
@@ -49,7 +50,7 @@ def expand(data: Mapping[str, Any]) -> list[GivenArm]:
             listed = bool(parts)
             choice = Choice.of(given)
             name = " ".join(parts) if listed else "null" if choice.workload == "null" else choice.policy
-            arms.append(GivenArm(name[:100], given, timeout_s, listed))
+            arms.append(GivenArm(name[:100], given, timeout_s, listed, entry.get("name")))
     for place, arm in enumerate(arms):
         if arm.name in (other.name for other in arms[:place]):
             raise ProblemsError(

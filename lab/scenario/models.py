@@ -51,6 +51,9 @@ NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 ARM_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9 ._=+-]{0,99}$"
 VARIABLE_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]*$"
 
+PATHS = ("path", "pin_file")
+"""Keys of [token] that name files: a scenario file's are seen from that file, those of --set from the shell."""
+
 Text = Annotated[str, Field(min_length=1, max_length=4096)]
 Variable = Annotated[str, Field(pattern=VARIABLE_PATTERN, max_length=255)]
 Timeout = Annotated[float, Field(ge=0.1, le=86_400)]
@@ -69,12 +72,16 @@ class Token(Closed):
     reset_on_fork: bool | None = Field(
         None, description="softhsm only: SoftHSM's library.reset_on_fork, which makes it forget its state in a child."
     )
-    path: Text | None = Field(None, description="module only: path of the PKCS#11 library.")
+    path: Text | None = Field(
+        None, description="module only: path of the PKCS#11 library, seen from the scenario file."
+    )
     token_label: Text | None = Field(None, description="module only: label of the token.")
     pin_env: Variable | None = Field(
         None, description="module only: name of the environment variable that holds the PIN."
     )
-    pin_file: Text | None = Field(None, description="module only: file whose first line is the PIN.")
+    pin_file: Text | None = Field(
+        None, description="module only: file that holds the PIN, seen from the scenario file."
+    )
     key_label: Text | None = Field(None, description="module only: label of the existing private key.")
     init_string: Text | None = Field(None, description="module only: text given to C_Initialize in pReserved.")
     environment: Mapping[Variable, str] = Field(

@@ -17,7 +17,7 @@ from lab.scenario import rules
 from lab.scenario.arms import GivenArm, expand
 from lab.scenario.document import Document, read
 from lab.scenario.expectations import default_margin, expect_problems, margin_problems
-from lab.scenario.models import NAME_PATTERN, Arm, Scenario
+from lab.scenario.models import NAME_PATTERN, PATHS, Arm, Scenario
 from lab.scenario.problems import Problem, ProblemsError, dotted, line
 from lab.scenario.wording import problems_of
 from lab.scenario.written import TABLES, Written
@@ -47,7 +47,7 @@ def _scenario(document: Document, file: str) -> Scenario:
     _refuse_if(list(_hidden_overrides(document)))
     given = expand(data)
     _refuse_if(_arm_problems(given))
-    arms = tuple(_resolved(arm) for arm in given)
+    arms = tuple(_resolved(_placed(arm, PurePath(file).parent, document.overridden)) for arm in given)
     margin = written.margin if written.margin is not None else default_margin(arms)
     expect = written.expect or {}
     _refuse_if([*margin_problems(margin), *expect_problems(expect, [arm.name for arm in arms])])
@@ -83,6 +83,18 @@ def _arm_problems(arms: Sequence[GivenArm]) -> list[Problem]:
 
 def _resolved(arm: GivenArm) -> Arm:
     return rules.resolve(arm.name, arm.given, arm.timeout_s)
+
+
+def _placed(arm: GivenArm, folder: PurePath, overridden: frozenset[str]) -> GivenArm:
+    """The arm with the file's own relative paths counted from the file's folder; those of --set stay as they are."""
+    token = dict(arm.given["token"])
+    for key in PATHS:
+        by_set = {"token", f"token.{key}", dotted(("matrix", f"token.{key}"))}
+        if arm.entry is not None:
+            by_set |= {dotted(("arm", arm.entry, "token", *rest)) for rest in ((), (key,))}
+        if key in token and not by_set & overridden:
+            token[key] = str(folder / token[key])
+    return replace(arm, given={**arm.given, "token": token})
 
 
 def _hidden_overrides(document: Document) -> Iterator[Problem]:

@@ -149,6 +149,19 @@ def _topology(given: Given, choice: Choice) -> Iterator[Problem]:
                 "topology.fork_point",
                 f'"{choice.fork_point}" needs a parent with a context: context.policy shared or reinit; use idle',
             )
+    if choice.fork_point == "mid-operation":
+        if choice.driver == "python-pkcs11":
+            yield Problem(
+                "topology.fork_point",
+                '"mid-operation" is not allowed with workload.driver = "python-pkcs11", whose sign() is whole; '
+                "use native, or another fork point",
+            )
+        if choice.session == "per-operation":
+            yield Problem(
+                "topology.fork_point",
+                '"mid-operation" is not allowed with context.session = "per-operation", where no session outlives '
+                "an operation; use per-thread, per-process or pool",
+            )
     if "busy_threads" in topology and choice.fork_point != "threads-busy":
         yield Problem("topology.busy_threads", 'only allowed with fork_point = "threads-busy"')
 

@@ -40,7 +40,7 @@ def ask(
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        env={**program.environment(without), **environment},
+        env={**program.environment([without] if without else []), **environment},
         text=True,
         errors="replace",
         start_new_session=True,

@@ -7,7 +7,7 @@ import os
 import signal
 import socket
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -19,12 +19,16 @@ from lab.errors import LabFault
 class KeeperLine:
     """Context manager: starts the keeper and, on leaving, has it end and clean up everything."""
 
+    def __init__(self, without: Collection[str] = ()) -> None:
+        """`without`: variables that hold PINs; neither the keeper nor what it starts has them in its environment."""
+        self.environment = program.environment(without)
+
     def __enter__(self) -> KeeperLine:
         self.socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._ended: dict[int, int] = {}
         self._process = subprocess.Popen(
             program.command("lab.topology.keeper", str(theirs.fileno())),
-            env=program.environment(),
+            env=self.environment,
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
             start_new_session=True,

@@ -77,7 +77,8 @@ Progress = Callable[[PlannedTrial, TrialRecord | None], None]
 @contextmanager
 def ready(scenario: Scenario, keys: Path) -> Iterator[tuple[KeeperLine, Tokens, Path]]:
     """The keeper and the tokens of a run; all of it is gone afterwards, whatever happens in between."""
-    with KeeperLine() as line:
+    pins = {arm.token.pin_env for arm in scenario.arms if arm.token and arm.token.pin_env}
+    with KeeperLine(without=pins) as line:
         private = Path(tempfile.mkdtemp(prefix="lab-token-"))
         line.guard(private)
         tokens = Tokens(private)

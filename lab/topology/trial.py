@@ -68,7 +68,7 @@ def run_trial(
         if due:
             np.concatenate(due).astype("<i8").tofile(folder / ARRIVALS)
         note_begun(folder, _record(planned, arm, order, None), check)
-        watch = _play(bench, folder, order, arm, access)
+        watch = _play(bench, folder, order, access)
     except OSError as error:
         raise LabFault(f"{error.filename or folder}: {error.strerror}") from None
     finally:
@@ -77,13 +77,12 @@ def run_trial(
     return folder, _record(planned, arm, order, watch)
 
 
-def _play(bench: Bench, folder: Path, order: TrialOrder, arm: Arm, access: TokenAccess | None) -> Watch:
+def _play(bench: Bench, folder: Path, order: TrialOrder, access: TokenAccess | None) -> Watch:
     given, to_give = os.pipe()
     report, to_report = os.pipe()
     os.set_blocking(report, False)
     errors = os.open(folder / "stderr.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    pin_env = arm.token.pin_env if arm.token else None
-    environment = {**program.environment(pin_env), **_tap(folder, order, access)}
+    environment = {**bench.line.environment, **_tap(folder, order, access)}
     try:
         pid = bench.line.spawn(program.command("lab.worker.root"), environment, [given, errors, to_report])
         for end in (given, errors, to_report):

@@ -48,7 +48,7 @@ class Context(Protocol):
         """C_Finalize, C_Initialize and all that follows. Raises SetUpFailed."""
 
     def begin_operation(self) -> None:
-        """Leaves an operation open on the first session (C_SignInit), for the fork to fall in its middle."""
+        """Leaves an operation open (C_SignInit) on the session that thread 0 uses next; the fork falls in it."""
 
     def once(self, phase: str, resume: bool = False) -> int:
         """One operation outside the load; returns its CKR code."""
@@ -204,7 +204,9 @@ class NativeContext:
 
     def begin_operation(self) -> None:
         if self._mechanism:
-            self._module.sign_init(self._sessions[0], self._mechanism.number, self._key, self._mechanism.parameter)
+            pooled = _SESSION_USE[self._policy.session] == SESSION_POOL
+            session = self._sessions[-1 if pooled else 0]  # the one that the next operation takes: a pool is a stack
+            self._module.sign_init(session, self._mechanism.number, self._key, self._mechanism.parameter)
 
     def once(self, phase: str, resume: bool = False) -> int:
         return self._drive.once(0, phase, resume=resume) if self._drive else CKR_CRYPTOKI_NOT_INITIALIZED

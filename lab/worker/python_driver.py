@@ -126,7 +126,7 @@ class PythonContext:
         self._log_in(drive, threads)
 
     def begin_operation(self) -> None:
-        """python-pkcs11 has no way to leave an operation open; the scenario refuses the combination."""
+        """python-pkcs11 has no way to leave an operation open; scenarios refuse the combination."""
 
     def occupy(self, drive: Drive, threads: int) -> None:
         sessions = self._sessions

@@ -188,6 +188,10 @@ def test_a_handle_given_out_again_while_its_close_returns_is_not_shared() -> Non
     assert verdict(check("one-thread-per-session", builder)) == "conforms"
 
 
+def test_a_second_thread_after_declaring_os_locking_keeps_the_rule() -> None:
+    assert verdict(check("locking-declared", TrialBuilder().begin(locking="os").sign(tid=9).end())) == "conforms"
+
+
 @pytest.mark.parametrize("locking", ["null_argument", "no_flags"])
 def test_a_second_thread_after_declaring_none_breaks_the_rule(locking: str) -> None:
     found = check("locking-declared", TrialBuilder().begin(locking=locking).sign(tid=9).end())

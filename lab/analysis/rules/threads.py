@@ -75,6 +75,8 @@ def locking_declared(calls: ProcessCalls) -> Finding:
     for init, epoch in zip(inits, calls.epochs[1:], strict=True):
         locking = int(calls.locking[init])
         if locking % _CHANGED_BY_TAP not in _UNDECLARED:
+            tid = calls.tid[epoch]
+            exercised |= bool((tid != tid[:1]).any())  # it has threads, and had said so
             continue
         exercised = True
         if locking >= _CHANGED_BY_TAP:
