@@ -27,8 +27,8 @@ from lab.topology.line import KeeperLine
 from lab.topology.watch import Seen, Watch, facts_of
 
 _NS: Final = 1_000_000_000
-# Rows to reserve (addresses, not disk) for a thread in a closed loop, more than any machine fills: a null operation reads
-# the clock three times, and SoftHSM opens and closes a session in a microsecond.
+# Rows to reserve (addresses, not disk) for a thread in a closed loop, more than it can fill: a null operation reads
+# the clock twice, and SoftHSM opens and closes a session in a microsecond.
 _FASTEST_HZ: Final = {"null": 50_000_000}
 _FASTEST_OTHER_HZ: Final = 10_000_000
 _MOST_ROWS: Final = 1 << 30

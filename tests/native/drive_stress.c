@@ -12,7 +12,7 @@
 
 #define CHECK(condition) ((condition) ? (void)0 : give_up(#condition, __LINE__))
 
-enum { CHILDREN = 4, POOL = 2, OUTPUT_BYTES = 64, CAPACITY = 1 << 16, CLOSED_NS = 5000000 };
+enum { CHILDREN = 4, POOL = 2, OUTPUT_BYTES = 64, CAPACITY = 1 << 22, CLOSED_NS = 2000000 };
 
 static CK_FUNCTION_LIST *module;
 static u32 threads;

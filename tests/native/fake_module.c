@@ -48,9 +48,8 @@ static void fill(CK_BYTE_PTR bytes, CK_ULONG length)
 
 static void note_session(int number, CK_SESSION_HANDLE session)
 {
-    pid_t self = gettid();
     if (number == NUMBER_C_SignInit)
-        atomic_store(&begun_by[session % SESSIONS], self);
+        atomic_store(&begun_by[session % SESSIONS], gettid());
     if (number != NUMBER_C_Sign)
         return;
     int inside = atomic_fetch_add(&fake_inside, 1) + 1;
@@ -59,7 +58,7 @@ static void note_session(int number, CK_SESSION_HANDLE session)
     }
     while (atomic_load(&fake_most_inside) < atomic_load(&fake_meet))
         sched_yield();
-    if (atomic_load(&begun_by[session % SESSIONS]) != self)
+    if (atomic_load(&begun_by[session % SESSIONS]) != gettid())
         atomic_fetch_add(&fake_stolen, 1);
     atomic_fetch_sub(&fake_inside, 1);
 }
