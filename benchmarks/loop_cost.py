@@ -5,7 +5,8 @@
 Bare loop (benchmarks/loop_cost.c), the lab's loop (drive.c), the lab's loop with the tap before the module, and the
 bare loop again (what noise alone does) take turns in the same processes and threads, on the same sessions of one
 mapping of SoftHSM; the order rotates. A shape is PROCESSES x THREADS. Reported for each shape: the ratios to the bare
-loop of the same turn, as the median and the middle half.
+loop of the same turn, as the median and the middle half: by the clock, and by the processor time of the signers,
+which other work on the machine disturbs less, but which leaves out waiting for the module's locks.
 """
 
 from __future__ import annotations
@@ -15,11 +16,12 @@ import ctypes
 import mmap
 import multiprocessing
 import os
+import statistics
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -61,6 +63,26 @@ class Turn:
     duration_ns: int
 
 
+@dataclass(frozen=True)
+class Speed:
+    """Signatures per second by the clock, how many there were, and the processor time that they took."""
+
+    hz: float = 0.0
+    count: int = 0
+    cpu_ns: int = 0
+
+    @property
+    def per_cpu_second(self) -> float:
+        return self.count / self.cpu_ns * 1e9
+
+
+def together(speeds: Iterable[Speed]) -> Speed:
+    """Of several threads or processes at the same time."""
+    speeds = list(speeds)
+    hz = sum(speed.hz for speed in speeds)
+    return Speed(hz, sum(speed.count for speed in speeds), sum(speed.cpu_ns for speed in speeds))
+
+
 class Signer:
     """One process with a context of its own, a session for each thread, and all ways to sign."""
 
@@ -89,9 +111,9 @@ class Signer:
             seed=42688,
         )
 
-    def take(self, turn: Turn, stop: int) -> float:
-        """Signatures per second of all threads together. `stop` is the address of the flag of the bare loop."""
-        rates = [0.0] * len(self._sessions)
+    def take(self, turn: Turn, stop: int) -> Speed:
+        """What all threads did together. `stop` is the address of the flag of the bare loop."""
+        speeds = [Speed()] * len(self._sessions)
         if turn.variant in self._functions:
             self._drive.set(replace(self._work, function_list=self._functions[turn.variant]))
         load = Load(turn.release_ns, 0, turn.duration_ns, turn.release_ns + turn.duration_ns)
@@ -105,29 +127,30 @@ class Signer:
 
         def timed(thread: int) -> None:
             wait_until(turn.release_ns)
-            started_ns = time.monotonic_ns()
+            started_ns, cpu_ns = time.monotonic_ns(), time.thread_time_ns()
             count = sign(thread)
-            rates[thread] = count / (time.monotonic_ns() - started_ns) * 1e9
+            used_ns = time.thread_time_ns() - cpu_ns
+            speeds[thread] = Speed(count / (time.monotonic_ns() - started_ns) * 1e9, count, used_ns)
 
-        threads = [threading.Thread(target=timed, args=(thread,)) for thread in range(len(rates))]
+        threads = [threading.Thread(target=timed, args=(thread,)) for thread in range(len(speeds))]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-        return sum(rates)
+        return together(speeds)
 
 
 def serve(make: Callable[[], Signer], orders: Connection, stop: int) -> None:
     signer = make()
-    orders.send(0.0)
+    orders.send(Speed())
     while (turn := orders.recv()) is not None:
         orders.send(signer.take(turn, stop))
 
 
 def measure(
     access: TokenAccess, key: str, shape: tuple[int, int], options: argparse.Namespace, bare: Path, folder: Path
-) -> list[dict[str, float]]:
-    """Signatures per second of all processes, by variant, one dict for each turn of all."""
+) -> list[dict[str, Speed]]:
+    """The speed of all processes together, by variant, one dict for each turn of all."""
     processes, threads = shape
     flag = mmap.mmap(-1, mmap.PAGESIZE)
     stop = ctypes.c_int.from_buffer(flag)
@@ -146,14 +169,14 @@ def measure(
         children.append(child)
         pipes.append(mine)
 
-    def take(variant: str) -> float:
+    def take(variant: str) -> Speed:
         stop.value = 0
         turn = Turn(variant, time.monotonic_ns() + HEAD_START_NS, round(options.seconds * 1e9))
         for pipe in pipes:
             pipe.send(turn)
         time.sleep((turn.release_ns + turn.duration_ns - time.monotonic_ns()) / 1e9)
         stop.value = 1
-        return float(sum(pipe.recv() for pipe in pipes))
+        return together(pipe.recv() for pipe in pipes)
 
     for variant in VARIANTS:
         take(variant)  # not counted: caches, and files that grow
@@ -192,17 +215,16 @@ def main() -> int:
                 os.environ |= dict(access.environment)
                 os.environ |= {"LAB_TAP_MODULE": str(access.module), "LAB_TAP_DIR": str(private)}
                 turns = measure(access, key, (processes, threads), options, bare, private)
-                bare_hz = sorted(turn["bare"] for turn in turns)[len(turns) // 2]
-                ratios = [spread([turn[variant] / turn["bare"] for turn in turns]) for variant in VARIANTS[1:]]
-                rows.append([f"{key}, {processes} x {threads}", f"{bare_hz:,.0f}", *ratios])
-                print(*rows[-1], sep="  ", file=sys.stderr, flush=True)
-    head = [
-        "key, processes x threads",
-        "bare loop, 1/s",
-        "lab's loop / bare",
-        "with the tap / bare",
-        "bare again / bare",
-    ]
+                bare_hz = statistics.median(turn["bare"].hz for turn in turns)
+                by_clock = [spread([turn[one].hz / turn["bare"].hz for turn in turns]) for one in VARIANTS[1:]]
+                by_cpu = [
+                    spread([turn[one].per_cpu_second / turn["bare"].per_cpu_second for turn in turns])
+                    for one in VARIANTS[1:]
+                ]
+                rows.append([f"{key}, {processes} x {threads}", "clock", f"{bare_hz:,.0f}", *by_clock])
+                rows.append(["", "processor", "", *by_cpu])
+                print(*rows[-2], *rows[-1][1:], sep="  ", file=sys.stderr, flush=True)
+    head = ["key, processes x threads", "time", "bare loop, 1/s", "loop / bare", "with the tap / bare", "bare / bare"]
     print(table(head, rows))
     print(f"median of {options.pairs} turns of {options.seconds} s each (middle half)")
     return 0
