@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,8 @@ from lab import program
 
 PATIENCE_S = 5.0
 """How long after a run's end something of it may still be there."""
+
+LOOK_AGAIN_S = 0.01
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,16 @@ class Place:
         process = self.start(scenario, *options, environment=environment)
         out, err = process.communicate()
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+    def watched(self, running: subprocess.Popen[str]) -> Iterator[psutil.Process]:
+        """The run's processes, looked up again and again until the run has ended; its output is then communicate()'s."""
+        while True:
+            yield from self.processes()
+            try:
+                running.communicate(timeout=LOOK_AGAIN_S)
+            except subprocess.TimeoutExpired:
+                continue
+            return
 
     def processes(self) -> list[psutil.Process]:
         """Every living process that carries this run's mark in its environment."""

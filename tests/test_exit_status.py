@@ -214,7 +214,7 @@ def test_a_run_folder_that_cannot_be_is_refused_and_nothing_is_overwritten(out: 
 # what runs, statuses 0, 1 and 3
 
 
-def test_a_run_from_another_folder_finds_its_scenario_and_writes_where_the_shell_is(shell: Shell) -> None:
+def test_a_run_writes_where_the_shell_is_and_latest_points_to_the_newest(shell: Shell) -> None:
     (shell.folder / "scenarios").mkdir()
     shell.write(f"blocks = 1\n{NULL}{SHORT}", "scenarios/null.toml")
     done = shell.lab("scenarios/null.toml", "--quiet")
@@ -223,6 +223,11 @@ def test_a_run_from_another_folder_finds_its_scenario_and_writes_where_the_shell
     assert done.stdout.splitlines() == [f"run folder: {latest.resolve()}"]
     assert done.stderr == ""
     assert json.loads((latest / "summary.json").read_text())["valid"]
+    first = latest.resolve()
+    assert shell.lab("scenarios/null.toml", "--quiet").returncode == 0
+    assert latest.resolve() != first
+    assert (latest / "summary.json").is_file()
+    assert (first / "summary.json").is_file()
 
 
 def test_an_empty_folder_may_be_the_run_folder_and_latest_stays_where_it_was(shell: Shell) -> None:
@@ -231,16 +236,6 @@ def test_an_empty_folder_may_be_the_run_folder_and_latest_stays_where_it_was(she
     assert shell.lab(str(path), "--out", "run").returncode == 0
     assert (shell.folder / "run" / "summary.json").is_file()
     assert shell.names == {"scenario.toml", "run"}
-
-
-def test_latest_points_to_the_newest_run(shell: Shell) -> None:
-    path = shell.write(f"blocks = 1\n{NULL}{SHORT}")
-    folders = []
-    for _ in range(2):
-        assert shell.lab(str(path), "--quiet").returncode == 0
-        folders.append((shell.folder / "results" / "latest").resolve())
-    assert folders[0] != folders[1]
-    assert all((folder / "summary.json").is_file() for folder in folders)
 
 
 @pytest.mark.parametrize(("wanted", "status"), [("0", 0), ("> 0", 3), ("1", 3)])

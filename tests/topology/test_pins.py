@@ -39,6 +39,8 @@ name = "spawn"
 topology.kind = "spawn"
 context.policy = "per-process"
 """
+OTHER = f'[[arm]]\nname = "other"\ntoken.pin_env = "{VARIABLE}_2"\n'
+"""An arm with a PIN variable of its own, which the others' processes must not have either."""
 
 
 @dataclass
@@ -52,29 +54,28 @@ class Watched:
     err: str = ""
 
 
-def _scenario(place: Place, access: TokenAccess, pin: str) -> Path:
+def _scenario(place: Place, access: TokenAccess, pin: str, arms: str) -> Path:
     environment = ", ".join(f"{name} = {json.dumps(value)}" for name, value in access.environment.items())
     path = place.folder / "pins.toml"
     path.write_text(
         f'blocks = 1\n[token]\nkind = "module"\npath = "{access.module}"\ntoken_label = "{access.token_label}"\n'
-        f'key_label = "ec-p256"\nenvironment = {{ {environment} }}\n{pin}\n{TABLES}'
+        f'key_label = "ec-p256"\nenvironment = {{ {environment} }}\n{pin}\n{TABLES}{arms}'
     )
     return path
 
 
 def _watch(place: Place, running: subprocess.Popen[str]) -> Watched:
     seen = Watched()
-    while running.poll() is None:
-        for process in place.processes():
-            try:
-                # The command first: a process between fork and exec still shows its parent's command and environment.
-                command = " ".join(process.cmdline())
-                seen.commands.add(command)
-                seen.titles.add(process.name())
-                if process.pid != running.pid and " -m lab." in command:
-                    seen.environments[command.split(" -m ")[1].split()[0]] = process.environ()
-            except (psutil.NoSuchProcess, psutil.AccessDenied):
-                continue
+    for process in place.watched(running):
+        try:
+            # The command first: a process between fork and exec still shows its parent's command and environment.
+            command = " ".join(process.cmdline())
+            seen.commands.add(command)
+            seen.titles.add(process.name())
+            if process.pid != running.pid and " -m lab." in command:
+                seen.environments[command.split(" -m ")[1].split()[0]] = process.environ()
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            continue
     seen.out, seen.err = running.communicate()
     return seen
 
@@ -109,9 +110,10 @@ def test_a_whole_run_shows_its_pin_nowhere(source: str, place: Place, access: To
     (secret / "pin").write_text(f"{pin}\n")
     (secret / "pin").chmod(0o600)
     given = f'pin_env = "{VARIABLE}"' if source == "pin_env" else 'pin_file = "secret/pin"'
-    environment = {VARIABLE: pin} if source == "pin_env" else {}
+    environment = {VARIABLE: pin, f"{VARIABLE}_2": pin} if source == "pin_env" else {}
+    path = _scenario(place, access, given, OTHER if source == "pin_env" else "")
 
-    seen = _watch(place, place.start(_scenario(place, access, given), environment=environment))
+    seen = _watch(place, place.start(path, environment=environment))
 
     summary = place.summary()
     assert summary["valid"], seen.err
@@ -121,6 +123,8 @@ def test_a_whole_run_shows_its_pin_nowhere(source: str, place: Place, access: To
     assert not [text for text in shown if any(needle in text.encode() for needle in _needles(pin))]
     assert {"lab.worker.root", "lab.worker.spawned", "lab.topology.keeper"} <= seen.environments.keys()
     for module, variables in seen.environments.items():
+        if module == "lab.tokens.probe":
+            continue  # it maps one arm's module, and lacks that arm's variable alone
         assert VARIABLE not in variables, module
         assert pin not in " ".join(variables.values()), module
     assert place.leftovers() == []
@@ -150,15 +154,3 @@ def test_the_search_finds_a_pin_that_is_there(tmp_path: Path) -> None:
     assert f"{packed / 'operations.parquet'} code" in _holders(packed, pin)
     (packed / "operations.parquet").rename(packed / f"{pin}.parquet")
     assert f"name of {packed / pin}.parquet" in _holders(packed, pin)
-
-
-def test_the_variables_of_all_arms_pins_are_taken_out_of_every_arm_s_environment(
-    place: Place, access: TokenAccess
-) -> None:
-    pin = access.pin.reveal()
-    path = _scenario(place, access, f'pin_env = "{VARIABLE}"')
-    path.write_text(path.read_text() + f'[[arm]]\nname = "other"\ntoken.pin_env = "{VARIABLE}_2"\n')
-    seen = _watch(place, place.start(path, "--quiet", environment={VARIABLE: pin, f"{VARIABLE}_2": pin}))
-    assert place.summary()["valid"], seen.err
-    for module in ("lab.worker.root", "lab.topology.keeper"):
-        assert pin not in " ".join(seen.environments[module].values()), module

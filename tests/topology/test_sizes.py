@@ -67,13 +67,11 @@ def test_workers_are_children_of_the_root_and_only_spawned_ones_run_a_program_of
     path.write_text(f'blocks = 1\n[topology]\nkind = "{kind}"\nprocesses = 3\n{SHORT}rate_hz = 50\n')
     running = place.start(path, "--quiet")
     seen: dict[int, set[tuple[int, str]]] = {}
-    while running.poll() is None:
-        for process in place.processes():
-            try:
-                seen.setdefault(process.pid, set()).add((process.ppid(), " ".join(process.cmdline())))
-            except (psutil.NoSuchProcess, psutil.AccessDenied):
-                continue
-    running.communicate()
+    for process in place.watched(running):
+        try:
+            seen.setdefault(process.pid, set()).add((process.ppid(), " ".join(process.cmdline())))
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            continue
     (one,) = sealed(place).values()
     for worker in one.workers:
         assert {parent for parent, _ in seen[worker["pid"]]} == {one.root["pid"]}
