@@ -62,7 +62,7 @@ class Place:
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
     def watched(self, running: subprocess.Popen[str]) -> Iterator[psutil.Process]:
-        """The run's processes, looked up again and again until the run has ended; its output is then communicate()'s."""
+        """The run's processes, looked up again and again until it has ended; communicate() has its output."""
         while True:
             yield from self.processes()
             try:
