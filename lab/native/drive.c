@@ -114,6 +114,8 @@ PUBLIC struct drive *drive_open(const char *rows_path, const char *outputs_path,
     if (!*error && outputs_path)
         *error = rows_open(&drive->outputs, outputs_path, ROWS_OF_OUTPUTS, output_bytes, capacity, process);
     if (*error) {
+        if (drive->rows.header)
+            rows_close(&drive->rows);
         free(drive);
         return NULL;
     }
@@ -235,14 +237,15 @@ struct mark {
     u32 tid, thread, sequence;
     u8 kind, phase;
     i64 intended_ns;
+    i64 ended_ns; /* of the last operation: a closed loop need not read the clock again */
 };
 
-static struct operation_row *begin(struct drive *drive, const struct mark *mark, u64 *index)
+static struct operation_row *begin(struct drive *drive, const struct mark *mark, u64 input, u64 *index)
 {
     struct operation_row *row = rows_claim(&drive->rows, index);
     if (!row)
         return NULL;
-    row->input = input_of(drive, mark->thread, mark->sequence, mark->phase);
+    row->input = input;
     row->sequence = mark->sequence;
     row->tid = mark->tid;
     row->thread = (u16)mark->thread;
@@ -275,29 +278,27 @@ static void keep(struct drive *drive, u64 index, struct operation_row *row, cons
 }
 
 /* One operation and its row. Returns its CKR code, or NO_ROW when there is no room to record it: then it is not done. */
-static CK_RV once(struct drive *drive, const struct load *load, const struct mark *mark, int resume)
+static CK_RV once(struct drive *drive, const struct load *load, struct mark *mark, int resume)
 {
     CK_BYTE data[LARGEST_INPUT + sizeof(u64)], output[LARGEST_OUTPUT];
     const struct settings *settings = &drive->settings;
     struct result result = {0};
-    u64 index;
-    struct operation_row *row = begin(drive, mark, &index);
+    u64 index, input = input_of(drive, mark->thread, mark->sequence, mark->phase);
+    if (settings->kind == KIND_sign) { /* before the first time stamp: making up the data is ours, not the token's */
+        if (settings->prefix_bytes)
+            memcpy(data, (const void *)(uintptr_t)settings->prefix, settings->prefix_bytes);
+        expand(input, data + settings->prefix_bytes, settings->digest_bytes);
+    }
+    struct operation_row *row = begin(drive, mark, input, &index);
     if (!row)
         return NO_ROW; /* counted as lost, which makes the trial invalid */
     if (load->refusal) {
         end(row, load->refusal, (u8)load->refused_by, LAYER_pkcs11);
         return load->refusal;
     }
-    if (settings->kind == KIND_sign) {
-        if (settings->prefix_bytes)
-            memcpy(data, (const void *)(uintptr_t)settings->prefix, settings->prefix_bytes);
-        expand(row->input, data + settings->prefix_bytes, settings->digest_bytes);
-        row->started_ns = now_ns(); /* making up the data is ours, not the token's */
-        if (!mark->intended_ns)
-            row->intended_ns = row->started_ns;
-    }
     operate(drive, mark->thread, data, output, resume, &result);
     end(row, result.code, result.function, LAYER_pkcs11);
+    mark->ended_ns = row->ended_ns;
     row->session = result.session;
     if (result.code == CKR_OK)
         keep(drive, index, row, output, result.length);
@@ -329,7 +330,7 @@ PUBLIC i64 drive_run(struct drive *drive, const struct load *load)
     if (arrivals) {
         for (u64 i = 0; i < load->arrival_count; i++) {
             mark.intended_ns = load->release_ns + arrivals[i];
-            wait_until(mark.intended_ns);
+            wait_until(mark.intended_ns < load->give_up_ns ? mark.intended_ns : load->give_up_ns);
             if (now_ns() >= load->give_up_ns)
                 return (i64)i;
             mark.sequence = (u32)i;
@@ -339,8 +340,8 @@ PUBLIC i64 drive_run(struct drive *drive, const struct load *load)
         }
         return (i64)load->arrival_count;
     }
-    i64 end_ns = measured_ns + load->duration_ns, now;
-    while ((now = now_ns()) < end_ns && !atomic_load_explicit(&drive->stop, memory_order_relaxed)) {
+    i64 end_ns = measured_ns + load->duration_ns, now = now_ns();
+    while (now < end_ns && !atomic_load_explicit(&drive->stop, memory_order_relaxed)) {
         mark.phase = load->phase == PHASE_background ? PHASE_background
                                                      : (u8)(now < measured_ns ? PHASE_warmup : PHASE_measured);
         CK_RV code = once(drive, load, &mark, 0);
@@ -349,8 +350,11 @@ PUBLIC i64 drive_run(struct drive *drive, const struct load *load)
         mark.sequence++;
         if (load->refusal)
             break; /* a worker without a context has nothing to repeat */
-        if (code != CKR_OK) /* a failed call costs next to nothing: do not count how fast a loop can fail */
+        now = mark.ended_ns;
+        if (code != CKR_OK) { /* a failed call costs next to nothing: do not count how fast a loop can fail */
             nanosleep(&(struct timespec){0, PAUSE_AFTER_FAILURE_NS}, NULL);
+            now = now_ns();
+        }
     }
     return mark.sequence;
 }
@@ -359,7 +363,7 @@ PUBLIC i64 drive_run(struct drive *drive, const struct load *load)
 PUBLIC u32 drive_once(struct drive *drive, u32 thread, u32 phase, u32 sequence, int resume)
 {
     struct load load = {0};
-    struct mark mark = {this_thread(), thread, sequence, (u8)drive->settings.kind, (u8)phase, 0};
+    struct mark mark = {this_thread(), thread, sequence, (u8)drive->settings.kind, (u8)phase, 0, 0};
     return (u32)once(drive, &load, &mark, resume);
 }
 
@@ -367,9 +371,9 @@ PUBLIC u32 drive_once(struct drive *drive, u32 thread, u32 phase, u32 sequence, 
  * index, or -1 where there is no room. */
 PUBLIC i64 drive_begin(struct drive *drive, u32 kind, u32 phase, u32 thread, u32 sequence, i64 intended_ns)
 {
-    struct mark mark = {this_thread(), thread, sequence, (u8)kind, (u8)phase, intended_ns};
+    struct mark mark = {this_thread(), thread, sequence, (u8)kind, (u8)phase, intended_ns, 0};
     u64 index;
-    return begin(drive, &mark, &index) ? (i64)index : -1;
+    return begin(drive, &mark, input_of(drive, thread, sequence, phase), &index) ? (i64)index : -1;
 }
 
 PUBLIC void drive_end(struct drive *drive, i64 index, u32 code, u32 function, u32 layer, u64 session,

@@ -34,7 +34,11 @@ def read_header(path: Path) -> Any | None:
 
 
 def read_rows(path: Path, dtype: np.dtype[np.void]) -> RowFile | None:
-    """The rows of a file; None where it has no whole header. The disk blocks allocated ahead are not rows."""
+    """The rows of a file; None where it has no whole header.
+
+    Disk blocks allocated ahead are not rows, and neither is one that was claimed and never begun: its process died in
+    between, before there was anything to record.
+    """
     header = read_header(path)
     if header is None:
         return None
@@ -43,12 +47,11 @@ def read_rows(path: Path, dtype: np.dtype[np.void]) -> RowFile | None:
     rows: NDArray[Any] = np.memmap(path, dtype, "r", HEADER_BYTES, (count,)) if count else np.empty(0, dtype)
     begun = rows["state"] != EMPTY
     places = np.flatnonzero(begun) if not begun.all() else np.arange(count)
-    lost = int(header["lost"]) + (count - len(places))
     return RowFile(
         int(header["pid"]),
         int(header["process"]),
         int(header["row_bytes"]),
-        lost,
+        int(header["lost"]),
         rows if len(places) == count else rows[places],
         places,
     )

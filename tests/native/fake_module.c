@@ -4,6 +4,8 @@
  * -DFAKE_V3 gives it C_GetInterface with interfaces of v2.40 and v3.0 (the second declared safe to fork) and a
  * vendor's own.
  */
+#define _GNU_SOURCE
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,8 +20,18 @@
 VISIBLE _Atomic unsigned long fake_calls[NUMBER_END];
 VISIBLE _Atomic unsigned long fake_last_handle = FIRST_HANDLE;
 VISIBLE CK_RV fake_rv = CKR_OK;
+VISIBLE CK_RV fake_answers[NUMBER_END]; /* of one function, where fake_rv is CKR_OK */
 VISIBLE void (*fake_hook)(int number);
+VISIBLE int fake_echo; /* 1: a signature is the signed data, then zeros */
 VISIBLE CK_C_INITIALIZE_ARGS fake_initialize_args; /* as C_Initialize got it; flags are all ones for a NULL argument */
+
+/* Signatures in the making: C_Sign returns to nobody before `fake_meet` threads have been inside at once. */
+VISIBLE _Atomic int fake_meet, fake_inside, fake_most_inside;
+VISIBLE _Atomic int fake_stolen; /* signatures during which another thread called C_SignInit on the session */
+
+enum { SESSIONS = 64 };
+static _Atomic pid_t begun_by[SESSIONS];
+static __thread CK_BYTE signed_data[SIGNATURE_BYTES];
 
 static struct function_list list_2, list_3;
 
@@ -34,6 +46,37 @@ static void fill(CK_BYTE_PTR bytes, CK_ULONG length)
         bytes[i] = (CK_BYTE)(i * 7 + 1);
 }
 
+static void note_session(int number, CK_SESSION_HANDLE session)
+{
+    if (number == NUMBER_C_SignInit)
+        atomic_store(&begun_by[session % SESSIONS], gettid());
+    if (number != NUMBER_C_Sign)
+        return;
+    int inside = atomic_fetch_add(&fake_inside, 1) + 1;
+    int most = atomic_load(&fake_most_inside);
+    while (most < inside && !atomic_compare_exchange_weak(&fake_most_inside, &most, inside)) {
+    }
+    while (atomic_load(&fake_most_inside) < atomic_load(&fake_meet))
+        sched_yield();
+    if (atomic_load(&begun_by[session % SESSIONS]) != gettid())
+        atomic_fetch_add(&fake_stolen, 1);
+    atomic_fetch_sub(&fake_inside, 1);
+}
+
+static void note_data(const CK_BYTE *data, CK_ULONG length)
+{
+    memset(signed_data, 0, sizeof signed_data);
+    memcpy(signed_data, data, length < sizeof signed_data ? length : sizeof signed_data);
+}
+
+static void fill_signature(CK_BYTE_PTR bytes)
+{
+    if (fake_echo)
+        memcpy(bytes, signed_data, SIGNATURE_BYTES);
+    else
+        fill(bytes, SIGNATURE_BYTES);
+}
+
 static void note_initialize(const CK_C_INITIALIZE_ARGS *arguments)
 {
     fake_initialize_args = arguments ? *arguments : (CK_C_INITIALIZE_ARGS){.flags = ~(CK_FLAGS)0};
@@ -42,7 +85,7 @@ static void note_initialize(const CK_C_INITIALIZE_ARGS *arguments)
 /* The words of functions.def, the other way round: what the tap reads after a call, this module writes. */
 #define BEFORE(...) __VA_ARGS__
 #define AFTER(...) __VA_ARGS__
-#define SESSION(handle) (void)handle;
+#define SESSION(handle) note_session(number, handle);
 #define OBJECT(handle) (void)handle;
 #define ARGUMENT(number) (void)(number);
 #define flags_of(arguments) 0
@@ -60,10 +103,12 @@ static void note_initialize(const CK_C_INITIALIZE_ARGS *arguments)
     if (info)                                                                                                          \
         info->state = CKS_RW_USER_FUNCTIONS;
 #define INTERFACE_FLAGS(interface) (void)interface;
-#define TAG_INPUT(bytes, length, output)
+#define TAG_INPUT(bytes, length, output)                                                                               \
+    if (fake_echo)                                                                                                     \
+        note_data(bytes, length);
 #define TAG_SIGNATURE(bytes, length)                                                                                   \
     if (bytes)                                                                                                         \
-        fill(bytes, SIGNATURE_BYTES);                                                                                  \
+        fill_signature(bytes);                                                                                         \
     if (length)                                                                                                        \
         *length = SIGNATURE_BYTES;
 #define TAG_OUTPUT(bytes, length) fill(bytes, length);
@@ -73,14 +118,16 @@ static void note_initialize(const CK_C_INITIALIZE_ARGS *arguments)
     _Pragma("GCC diagnostic push") _Pragma("GCC diagnostic ignored \"-Wunused-parameter\"") static CK_RV fake_##name   \
         parameters                                                                                                     \
     {                                                                                                                  \
-        atomic_fetch_add_explicit(&fake_calls[NUMBER_##name], 1, memory_order_relaxed);                                \
+        enum { number = NUMBER_##name };                                                                               \
+        atomic_fetch_add_explicit(&fake_calls[number], 1, memory_order_relaxed);                                       \
         if (fake_hook)                                                                                                 \
-            fake_hook(NUMBER_##name);                                                                                  \
-        before if (fake_rv == CKR_OK)                                                                                  \
+            fake_hook(number);                                                                                         \
+        CK_RV rv = fake_rv ? fake_rv : fake_answers[number];                                                           \
+        before if (rv == CKR_OK)                                                                                       \
         {                                                                                                              \
             after                                                                                                      \
         }                                                                                                              \
-        return fake_rv;                                                                                                \
+        return rv;                                                                                                     \
     }                                                                                                                  \
     _Pragma("GCC diagnostic pop")
 #include "functions.def"

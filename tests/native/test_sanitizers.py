@@ -14,11 +14,13 @@ from typing import Final
 
 import pytest
 
+from lab.record.dtypes import ENDED, OPERATION
+from lab.record.rowfile import read_rows
 from tests.native.build import SOURCES, TESTS, compile_c
 from tests.native.recorded import read_folder
 
 LIBRARIES: Final = {"tap": SOURCES / "tap.c", "fake": TESTS / "fake_module.c"}
-PROGRAMS: Final = {"stress": TESTS / "stress.c"}
+PROGRAMS: Final = {"stress": TESTS / "stress.c", "drive_stress": TESTS / "drive_stress.c"}
 
 SANITIZERS: Final = {
     "thread": ("-fsanitize=thread",),
@@ -32,6 +34,7 @@ OPTIONS: Final = {
 }
 FOUND: Final = 66
 MODES: Final = ("threads", "prefork", "fork-busy", "nested", "fork-inside", "loading-race", "fork-while-loading")
+DRIVE_MODES: Final = ("threads", "prefork", "pool")
 
 # What rows.h would be with an ordinary counter of rows.
 RACY: Final = """
@@ -42,6 +45,15 @@ RACY: Final = """
     ({ unsigned long had = *(volatile unsigned long *)(object); *(volatile unsigned long *)(object) += operand; had; })
 """
 
+# What drive.c would be with a pool that nobody locks. Counts may be lost then, so nobody waits for them either.
+UNLOCKED: Final = """
+#define _GNU_SOURCE
+#include <pthread.h>
+#define pthread_mutex_lock(mutex) ((void)0)
+#define pthread_mutex_unlock(mutex) ((void)0)
+#define pthread_cond_wait(condition, mutex) ((void)0)
+"""
+
 
 @dataclass(frozen=True)
 class Instrumented:
@@ -49,18 +61,22 @@ class Instrumented:
 
     folder: Path
 
-    def run(self, mode: str, rows: Path, *, program: str = "stress") -> subprocess.CompletedProcess[str]:
+    def run(
+        self, mode: str, rows: Path, *, program: str = "stress", halt_on_error: bool = False
+    ) -> subprocess.CompletedProcess[str]:
         tap, fake = str(self.folder / "tap.so"), str(self.folder / "fake.so")
         environment = os.environ | OPTIONS | {"LAB_TAP_MODULE": fake, "LAB_TAP_DIR": str(rows)}
+        if halt_on_error:
+            environment["TSAN_OPTIONS"] = OPTIONS["TSAN_OPTIONS"].replace("halt_on_error=0", "halt_on_error=1")
         command = [str(self.folder / program), tap, fake, mode, "4", "200"]
         return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=100)
 
 
-def build(folder: Path, *flags: str) -> Instrumented:
+def build(folder: Path, *flags: str, programs: tuple[str, ...] = tuple(PROGRAMS)) -> Instrumented:
     for name, source in LIBRARIES.items():
         compile_c(folder / f"{name}.so", source, flags=flags)
-    for name, source in PROGRAMS.items():
-        compile_c(folder / name, source, flags=flags, shared=False)
+    for name in programs:
+        compile_c(folder / name, PROGRAMS[name], flags=flags, shared=False)
     return Instrumented(folder)
 
 
@@ -76,6 +92,33 @@ def test_nothing_is_found_and_every_call_is_counted(instrumented: Instrumented, 
     assert done.returncode == 0
     calls = {int(pid): int(count) for pid, count in re.findall(r"^(\d+) (\d+)$", done.stdout, re.MULTILINE)}
     assert {pid: len(file.rows) for pid, file in read_folder(tmp_path).items()} == calls
+
+
+@pytest.mark.parametrize("mode", DRIVE_MODES)
+def test_the_loops_before_the_tap_are_clean_and_nothing_is_lost(
+    instrumented: Instrumented, mode: str, tmp_path: Path
+) -> None:
+    done = instrumented.run(mode, tmp_path, program="drive_stress")
+    assert done.stderr == ""
+    assert done.returncode == 0
+    calls = {int(pid): int(count) for pid, count in re.findall(r"^(\d+) (\d+)$", done.stdout, re.MULTILINE)}
+    assert {pid: len(file.rows) for pid, file in read_folder(tmp_path).items()} == calls
+    begun = dict(re.findall(r"^operations (\S+) (\d+)$", done.stdout, re.MULTILINE))
+    files = {path.name: read_rows(path, OPERATION) for path in tmp_path.glob("operations-*.rows")}
+    assert {name: str(len(file.rows)) for name, file in files.items() if file} == begun
+    assert all((file.rows["state"] == ENDED).all() and file.lost == 0 for file in files.values() if file)
+
+
+def test_a_pool_that_is_not_locked_is_found(tmp_path: Path) -> None:
+    unlocked = tmp_path / "unlocked.h"
+    unlocked.write_text(UNLOCKED)
+    rows = tmp_path / "rows"
+    rows.mkdir()
+    broken = build(tmp_path, *SANITIZERS["thread"], "-include", str(unlocked), programs=("drive_stress",))
+    done = broken.run("pool", rows, program="drive_stress", halt_on_error=True)
+    assert done.returncode == FOUND
+    assert "ThreadSanitizer: data race" in done.stderr
+    assert re.search("pool_take|pool_give", done.stderr)
 
 
 def test_a_tap_that_hands_out_rows_without_atomics_is_found(tmp_path: Path) -> None:
