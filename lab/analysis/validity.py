@@ -1,7 +1,7 @@
 """Whether a run may be believed (DESIGN 5.3).
 
 The generator of an open loop is late in an arm when the 99th percentile of its own lateness (latency.py) exceeds 10 %
-of the arm's median service time. If a null arm of the same shape is as late by the same measure, the lab itself is
+of the arm's median service time, with the operations that a p99 takes. If a null arm of the same shape is as late by the same measure, the lab itself is
 too slow and the run is invalid. Otherwise the workload may be to blame, for it keeps the processors busy. A verdict on
 a quantile of the response then asks for more: the generator's own lateness at that quantile must not exceed 10 % of the
 response there. Service, which is counted from the real start, carries a verdict in any case.
@@ -14,7 +14,7 @@ from typing import Final
 
 from lab.analysis.arms import ArmInfo
 from lab.analysis.latency import Latency
-from lab.analysis.quantiles import QUANTILES
+from lab.analysis.quantiles import FLOORS, QUANTILES
 from lab.analysis.trial import TrialFacts
 
 LATE_SHARE: Final = 0.10
@@ -54,6 +54,8 @@ def doubt(metric: str, baseline: str, arm: str, latencies: Mapping[str, Latency]
     if family not in _COUNTED_FROM_INTENDED or quantile not in QUANTILES:
         return None
     for name in (baseline, arm):
+        if latencies[name].generator_lag.total < FLOORS[quantile]:
+            continue
         late = latencies[name].generator_lag.quantile_ns(QUANTILES[quantile])
         response = latencies[name].response.quantile_ns(QUANTILES[quantile])
         if late is not None and response is not None and late > LATE_SHARE * response:
@@ -65,6 +67,8 @@ def doubt(metric: str, baseline: str, arm: str, latencies: Mapping[str, Latency]
 
 
 def _late(generator: Latency, server: Latency) -> bool:
+    if generator.generator_lag.total < FLOORS["p99"]:
+        return False
     late = generator.generator_lag.quantile_ns(0.99)
     service = server.service.quantile_ns(0.5)
     return late is not None and service is not None and late > LATE_SHARE * service

@@ -107,5 +107,8 @@ def _judge(scenario: Scenario, folder: Path, interrupted: bool, fault: LabFault 
     if interrupted:
         return INTERRUPTED
     if not summary["valid"]:
+        if quiet:
+            reasons = "; ".join(summary["invalid_because"])
+            Console(stderr=True).print(f"invalid: {reasons}", markup=False, highlight=False, soft_wrap=True)
         return INVALID
     return UNMET if missed else VALID

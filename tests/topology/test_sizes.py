@@ -23,7 +23,7 @@ def _whole(place: Place, text: str) -> Sealed:
     done = place.run(path, "--quiet")
     assert done.returncode == 0, done.stdout + done.stderr
     assert place.leftovers() == []
-    assert shared_memory() == before
+    assert shared_memory() <= before  # others may have taken theirs away
     (one,) = sealed(place).values()
     assert balanced(one.arm)
     assert one.trial["lost_rows"] == 0

@@ -58,7 +58,7 @@ def test_a_worker_that_dies_is_named_counted_and_cleaned_up(
     threads = 2 if topology == "worker" else 1
     tables = f'[topology]\nkind = "{topology}"\nprocesses = 3\nthreads = {threads}\n{RELOADED}{OPEN}'
     path = mischief.scenario(death.mischief, tables)
-    done = place.run(path, "--set", "timeout_s=4", environment=mischief.environment)
+    done = place.run(path, "--quiet", "--set", "timeout_s=4", environment=mischief.environment)
     assert done.returncode == 0, done.stderr
     assert mischief.happened
     (arm,) = place.summary()["arms"].values()
@@ -72,12 +72,12 @@ def test_a_worker_that_dies_is_named_counted_and_cleaned_up(
         (stack,) = place.out.glob("trials/*/stack-*.txt")
         assert "mischief_hang" in stack.read_text()
     assert place.leftovers() == []
-    assert shared_memory() == before
+    assert shared_memory() <= before  # others may take theirs away meanwhile
 
 
 def test_the_call_that_killed_a_worker_is_the_last_row_of_its_calls(place: Place, mischief: Mischief) -> None:
     path = mischief.scenario("sigkill@C_Sign#9", f'[topology]\nkind = "prefork"\nprocesses = 2\n{RELOADED}{CLOSED}')
-    assert place.run(path, environment=mischief.environment).returncode == 0
+    assert place.run(path, "--quiet", environment=mischief.environment).returncode == 0
     (calls,) = place.out.glob("trials/*/calls.parquet")
     table = pq.read_table(calls).to_pydict()
     unfinished = [i for i, state in enumerate(table["state"]) if state == 1]
@@ -101,7 +101,7 @@ def test_a_trial_root_that_dies_leaves_a_named_outcome_and_nothing_else(
 ) -> None:
     tables = f'[topology]\nprocesses = 3\n[context]\npolicy = "shared"\n{OPEN}'
     path = mischief.scenario(mischief_word, tables, who="root")
-    place.run(path, "--set", "timeout_s=2", environment=mischief.environment)
+    place.run(path, "--quiet", "--set", "timeout_s=2", environment=mischief.environment)
     (arm,) = place.summary()["arms"].values()
     assert balanced(arm)
     assert arm["shed"] == arm["planned"]
@@ -170,7 +170,7 @@ def test_a_killed_coordinator_leaves_its_rows_and_nothing_that_runs(
 
 def test_a_wrong_signature_is_found_although_the_module_called_it_good(place: Place, mischief: Mischief) -> None:
     path = mischief.scenario("wrong-signature@C_Sign#9", f"[topology]\nprocesses = 2\n{RELOADED}{OPEN}")
-    place.run(path, environment=mischief.environment)
+    place.run(path, "--quiet", environment=mischief.environment)
     (arm,) = place.summary()["arms"].values()
     assert ("wrong-result", 1) in {(f["layer"], f["count"]) for f in arm["failures"]}
     assert arm["verified"] == arm["ok"] - 1
@@ -214,7 +214,7 @@ def test_the_record_of_a_trial_survives_its_round_trip_through_json(place: Place
     from lab.record.model import TrialRecord
 
     path = mischief.scenario("sigsegv@C_Sign#3", f"[topology]\nprocesses = 2\n{RELOADED}{OPEN}")
-    place.run(path, environment=mischief.environment)
+    place.run(path, "--quiet", environment=mischief.environment)
     (file,) = place.out.glob("trials/*/trial.json")
     data = json.loads(file.read_text())
     assert json.loads(json.dumps(TrialRecord.from_json(data).to_json())) == data
