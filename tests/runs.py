@@ -62,11 +62,7 @@ class Place:
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
     def watched(self, running: subprocess.Popen[str]) -> Iterator[psutil.Process]:
-<<<<<<< HEAD
-        """The run's processes, looked up again and again until it has ended; its output is then communicate()'s."""
-=======
         """The run's processes, looked up again and again until it has ended; communicate() has its output."""
->>>>>>> f19588d0e2684b6c16ce27a5203e945f96235bc6
         while True:
             yield from self.processes()
             try:

@@ -1,10 +1,11 @@
 """Whether a run may be believed (DESIGN 5.3).
 
 The generator of an open loop is late in an arm when the 99th percentile of its own lateness (latency.py) exceeds 10 %
-of the arm's median service time, with the operations that a p99 takes. If a null arm of the same shape is as late by the same measure, the lab itself is
-too slow and the run is invalid. Otherwise the workload may be to blame, for it keeps the processors busy. A verdict on
-a quantile of the response then asks for more: the generator's own lateness at that quantile must not exceed 10 % of the
-response there. Service, which is counted from the real start, carries a verdict in any case.
+of the arm's median service time; fewer operations than a p99 takes show nothing. If a null arm of the same shape is as
+late by the same measure, the lab itself is too slow and the run is invalid. Otherwise the workload may be to blame, for
+it keeps the processors busy. A verdict on a quantile of the response then asks for more: the generator's own lateness
+at that quantile must not exceed 10 % of the response there. Service, which is counted from the real start, carries a
+verdict in any case.
 """
 
 from __future__ import annotations
