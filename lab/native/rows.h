@@ -72,9 +72,10 @@ struct rows_header {
     u32 process; /* index of the process in the trial, as its opener was told */
     i64 opened_ns;
     u64 capacity;          /* rows that fit in the reserved addresses */
-    _Atomic u64 claimed;   /* rows handed out */
     _Atomic u64 allocated; /* bytes of the file that have disk blocks */
     _Atomic u64 lost;      /* rows that could not be written: no disk, or beyond capacity */
+    u64 padding;
+    _Atomic u64 claimed; /* rows handed out: every thread writes it, so it has a cache line of its own */
 };
 
 struct rows {

@@ -23,9 +23,10 @@ HEADER: Final = np.dtype(
         ("process", "<u4"),
         ("opened_ns", "<i8"),
         ("capacity", "<u8"),
-        ("claimed", "<u8"),
         ("allocated", "<u8"),
         ("lost", "<u8"),
+        ("padding", "<u8"),  # so that claimed begins a cache line
+        ("claimed", "<u8"),
     ]
 )
 OPERATION: Final = np.dtype([(name, _NUMPY[kind]) for name, kind in fields("operation")])
