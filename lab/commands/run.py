@@ -13,6 +13,7 @@ from rich.console import Console
 from lab.commands.progress import Progress
 from lab.commands.source import read
 from lab.errors import LabFault, ScenarioError
+from lab.native import LIBRARIES, library
 from lab.plan import Plan, make
 from lab.record import folder as run_folder
 from lab.record import manifest
@@ -50,6 +51,7 @@ def _measure(scenario: Scenario, plan: Plan, folder: Path, interrupt: Interrupt,
     write_json(folder / "plan.json", plan.to_json())
     facts: dict[str, Any] = {"started": f"{started:%Y-%m-%dT%H:%M:%SZ}", "before": manifest.now()}
     facts |= {"machine": manifest.machine(), "versions": manifest.versions(), "seed": scenario.seed}
+    facts["native_sha256"] = {name: manifest.sha256(library(name)) for name in LIBRARIES}
     write_json(folder / MANIFEST, facts)
     begun = False
     try:

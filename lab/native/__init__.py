@@ -5,15 +5,18 @@ from __future__ import annotations
 from functools import cache
 from importlib import metadata, resources
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal, get_args
 
 from lab.errors import LabFault
 
-DISTRIBUTION = "pkcs11-context-lab"
+DISTRIBUTION: Final = "pkcs11-context-lab"
+
+Library = Literal["tap", "drive"]
+LIBRARIES: Final[tuple[Library, ...]] = get_args(Library)
 
 
 @cache
-def library(name: Literal["tap", "drive"]) -> Path:
+def library(name: Library) -> Path:
     """Path of the built library `lib<name>.so`. Raises LabFault where the package was never built.
 
     In a checkout, Python finds the sources first and the libraries lie in the installed package, so both are looked at.
