@@ -90,6 +90,8 @@ def _cold(axes: Axes, arms: Mapping[str, Any]) -> None:
 
 
 def _times(axes: Axes, arms: Mapping[str, Any], trials: Sequence[TrialFacts]) -> None:
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
     family = "response_ms" if any(arm["response_ms"]["p50"] is not None for arm in arms.values()) else "service_ms"
     figures = [(trial.arm, trial.figures()) for trial in trials if trial.usable]
     labelled: set[str] = set()
@@ -106,6 +108,9 @@ def _times(axes: Axes, arms: Mapping[str, Any], trials: Sequence[TrialFacts]) ->
                 0.5, row, "none ended well", fontsize="x-small", transform=axes.get_yaxis_transform(), ha="center"
             )
     axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set(xlabel=f"{family.removesuffix('_ms')}, ms", title="How long an operation takes")
     axes.grid(axis="x", which="both", alpha=0.25)
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.32), ncols=2, fontsize="x-small", frameon=False)
