@@ -5,6 +5,7 @@
  * claimed before the first time stamp and the output is copied after the last one, so neither is in the number.
  */
 #define _GNU_SOURCE
+#include "input.h"
 #include "rows.h"
 
 #include "lists.h"
@@ -70,30 +71,6 @@ struct load {
     u32 refusal;       /* CKR code of a set-up that failed: operations are refused with it instead of tried; or 0 */
     u32 refused_by;    /* number of the function that failed in the set-up */
 };
-
-/* splitmix64 (Steele, Lea, Flood 2014): a full-period mix, easy to repeat in numpy. */
-static u64 mix(u64 *state)
-{
-    u64 z = (*state += 0x9E3779B97F4A7C15ULL);
-    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9ULL;
-    z = (z ^ (z >> 27)) * 0x94D049BB133111EBULL;
-    return z ^ (z >> 31);
-}
-
-static void expand(u64 input, CK_BYTE *out, u64 length)
-{
-    for (u64 at = 0; at < length; at += sizeof(u64)) {
-        u64 word = mix(&input);
-        memcpy(out + at, &word, length - at < sizeof word ? length - at : sizeof word);
-    }
-}
-
-static u64 input_of(const struct drive *drive, u32 thread, u32 sequence, u32 phase)
-{
-    u64 place = (u64)drive->settings.process << 48 | (u64)thread << 36 | (u64)phase << 32 | sequence;
-    u64 state = drive->settings.seed ^ (place * 0xD6E8FEB86659FD93ULL); /* odd: a bijection of the place */
-    return mix(&state);
-}
 
 PUBLIC u64 drive_settings_bytes(void) { return sizeof(struct settings); }
 PUBLIC u64 drive_load_bytes(void) { return sizeof(struct load); }
@@ -240,6 +217,11 @@ struct mark {
     i64 ended_ns; /* of the last operation: a closed loop need not read the clock again */
 };
 
+static u64 input_for(const struct drive *drive, const struct mark *mark)
+{
+    return input_of(drive->settings.seed, drive->settings.process, mark->thread, mark->sequence, mark->phase);
+}
+
 static struct operation_row *begin(struct drive *drive, const struct mark *mark, u64 input, u64 *index)
 {
     struct operation_row *row = rows_claim(&drive->rows, index);
@@ -283,7 +265,7 @@ static CK_RV once(struct drive *drive, const struct load *load, struct mark *mar
     CK_BYTE data[LARGEST_INPUT + sizeof(u64)], output[LARGEST_OUTPUT];
     const struct settings *settings = &drive->settings;
     struct result result = {0};
-    u64 index, input = input_of(drive, mark->thread, mark->sequence, mark->phase);
+    u64 index, input = input_for(drive, mark);
     if (settings->kind == KIND_sign) { /* before the first time stamp: making up the data is ours, not the token's */
         if (settings->prefix_bytes)
             memcpy(data, (const void *)(uintptr_t)settings->prefix, settings->prefix_bytes);
@@ -373,7 +355,7 @@ PUBLIC i64 drive_begin(struct drive *drive, u32 kind, u32 phase, u32 thread, u32
 {
     struct mark mark = {this_thread(), thread, sequence, (u8)kind, (u8)phase, intended_ns, 0};
     u64 index;
-    return begin(drive, &mark, input_of(drive, thread, sequence, phase), &index) ? (i64)index : -1;
+    return begin(drive, &mark, input_for(drive, &mark), &index) ? (i64)index : -1;
 }
 
 PUBLIC void drive_end(struct drive *drive, i64 index, u32 code, u32 function, u32 layer, u64 session,
