@@ -84,7 +84,7 @@ def main() -> None:
     except ScenarioError as error:
         click.echo(f"error: {error}", err=True)
         status = EXIT_BAD_INPUT
-    except LabFault as error:
+    except (LabFault, OSError) as error:  # OSError: a full disk, where nothing closer to it had a better word
         click.echo(f"lab fault: {error}", err=True)
         status = EXIT_FAULT
     sys.exit(status or 0)

@@ -7,7 +7,8 @@ in the same block, as a logarithm; then the exact sign-flip test and its interva
 
 Failure rates come first: the latency of survivors is no latency. Where one arm has no operation that ended well, has
 a wrong signature, or fails more often than the other (Fisher's exact test over all operations, p < 0.05; it takes
-operations for independent, so it errs towards not comparing), the pair is `not-comparable`.
+operations for independent, so it errs towards not comparing), or lost more of its workers (the same test over
+workers, for in a closed loop a dead worker plans nothing), the pair is `not-comparable`.
 
 Otherwise the whole interval of the ratio must clear the margin m: inside [1/(1+m), 1+m] is `equivalent`, beyond it on
 one side is `faster` or `slower`, and anything else, or fewer than 6 blocks, is `inconclusive`. For a rate
@@ -88,6 +89,7 @@ def compare(
             continue
         try:
             obstacle = failure_rates_differ(outcomes[baseline], outcomes[arm], baseline, arm)
+            obstacle = obstacle or workers_differ(trials.get(baseline, ()), trials.get(arm, ()), baseline, arm)
         except Exception as problem:  # what cannot be judged is not comparable, never a verdict
             obstacle = f"judging failed with {type(problem).__name__}: {problem}"
         for metric, margin in margins.items():
@@ -119,6 +121,27 @@ def failure_rates_differ(baseline: Outcomes, arm: Outcomes, baseline_name: str, 
         return None
     rates = [f"{100 * lost / counted.planned:.3g} %" for lost, counted in zip(failed, (baseline, arm), strict=True)]
     return f"failure rates differ: {baseline_name} {rates[0]}, {arm_name} {rates[1]}"
+
+
+def workers_differ(
+    baseline: Iterable[TrialFacts], arm: Iterable[TrialFacts], baseline_name: str, arm_name: str
+) -> str | None:
+    """Why the two cannot be compared, or None: workers that failed.
+
+    In a closed loop their loss does not show in the rate of failed operations, and the survivors have the token for
+    themselves.
+    """
+    counted = [
+        (sum(trial.processes.workers for trial in trials), sum(trial.processes.failed for trial in trials))
+        for trials in (list(baseline), list(arm))
+    ]
+    if not any(failed for _, failed in counted):
+        return None
+    table = np.array([[workers - failed, failed] for workers, failed in counted])
+    if float(stats.fisher_exact(table).pvalue) >= SIGNIFICANCE:
+        return None
+    shares = [f"{failed} of {workers}" for workers, failed in counted]
+    return f"workers failed: {baseline_name} {shares[0]}, {arm_name} {shares[1]}"
 
 
 def verdict_of(ci: tuple[float, float], margin: float, more_is_faster: bool) -> Verdict:

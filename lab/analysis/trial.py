@@ -50,6 +50,8 @@ class ProcessFacts:
     crashed: int
     hung: int
     pss_mib: tuple[float, ...]
+    workers: int = 0
+    failed: int = 0  # workers without a context, or that did not do their part of the load to the end
 
 
 @dataclass(frozen=True)
@@ -134,6 +136,8 @@ def examine(record: TrialRecord, operations: Table, calls: Table) -> TrialFacts:
             crashed=sum(process.end == "signal" for process in record.processes),
             hung=sum(process.end == "hang" for process in record.processes),
             pss_mib=tuple(process.pss_kib / 1024 for process in workers if process.pss_kib is not None),
+            workers=len(workers),
+            failed=sum(p.end != "exit" or not p.finished or bool(p.detail) for p in workers),
         ),
         failures=tuple(failures.together(fault for _, fault in faults)),
         failures_by_process=tuple(faults),

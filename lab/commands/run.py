@@ -51,7 +51,7 @@ def _measure(scenario: Scenario, plan: Plan, folder: Path, interrupt: Interrupt,
     write_json(folder / "plan.json", plan.to_json())
     facts: dict[str, Any] = {"started": f"{started:%Y-%m-%dT%H:%M:%SZ}", "before": manifest.now()}
     facts |= {"machine": manifest.machine(), "versions": manifest.versions(), "seed": scenario.seed}
-    facts["native_sha256"] = {name: manifest.sha256(library(name)) for name in LIBRARIES}
+    facts["native_sha256"] = _native()
     write_json(folder / MANIFEST, facts)
     begun = False
     try:
@@ -74,6 +74,10 @@ def _measure(scenario: Scenario, plan: Plan, folder: Path, interrupt: Interrupt,
     return None
 
 
+def _native() -> dict[str, str | None]:
+    return {name: manifest.sha256(library(name)) for name in LIBRARIES}
+
+
 def _note_tokens(folder: Path, facts: dict[str, Any], tokens: Tokens) -> None:
     facts["tokens"] = tokens.manifest()
     write_json(folder / MANIFEST, facts)
@@ -81,7 +85,9 @@ def _note_tokens(folder: Path, facts: dict[str, Any], tokens: Tokens) -> None:
 
 def _close(folder: Path, facts: dict[str, Any]) -> None:
     try:
-        write_json(folder / MANIFEST, {**facts, "after": manifest.now()})
+        modules = {token["module"] for token in facts.get("tokens", ()) if token["module"]}
+        hashes = {"native_sha256": _native(), "module_sha256": {path: manifest.sha256(Path(path)) for path in modules}}
+        write_json(folder / MANIFEST, {**facts, "after": {**manifest.now(), **hashes}})
     except OSError:
         pass  # a full disk has been, or will be, reported for what matters more
 

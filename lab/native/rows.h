@@ -92,6 +92,15 @@ static inline i64 now_ns(void)
     return (i64)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
+/* posix_fallocate gives up on a signal (tmpfs does), which is no reason to lose rows. Returns 0 or an error number. */
+static inline int rows_fallocate(int file, off_t from, off_t bytes)
+{
+    int error;
+    while ((error = posix_fallocate(file, from, bytes)) == EINTR) {
+    }
+    return error;
+}
+
 /* Makes `bytes` of the file real. Returns 0 or an error number. Threads may do it at the same time: it is idempotent.
  * A host program may have closed our descriptor (daemons close all) and have got its number for a file of its own. */
 static inline int rows_allocate(const struct rows *rows, u64 bytes)
@@ -105,10 +114,10 @@ static inline int rows_allocate(const struct rows *rows, u64 bytes)
         return EBADF;
     u64 ahead = had / 2 < ROWS_MOST_AHEAD_BYTES ? had / 2 : ROWS_MOST_AHEAD_BYTES; /* grow in few, growing steps */
     u64 want = (bytes + ahead + ROWS_STEP_BYTES - 1) / ROWS_STEP_BYTES * ROWS_STEP_BYTES;
-    int error = posix_fallocate(rows->file, (off_t)had, (off_t)(want - had));
+    int error = rows_fallocate(rows->file, (off_t)had, (off_t)(want - had));
     if (error) { /* the last rows of a nearly full disk are worth a second, modest try */
         want = (bytes + ROWS_STEP_BYTES - 1) / ROWS_STEP_BYTES * ROWS_STEP_BYTES;
-        error = posix_fallocate(rows->file, (off_t)had, (off_t)(want - had));
+        error = rows_fallocate(rows->file, (off_t)had, (off_t)(want - had));
     }
     if (error)
         return error;
@@ -125,7 +134,7 @@ static inline int rows_open(struct rows *rows, const char *path, u32 kind, u32 r
     if (file < 0)
         return errno;
     struct stat made;
-    int error = fstat(file, &made) ? errno : posix_fallocate(file, 0, ROWS_STEP_BYTES);
+    int error = fstat(file, &made) ? errno : rows_fallocate(file, 0, ROWS_STEP_BYTES);
     if (error) {
         close(file);
         return error;

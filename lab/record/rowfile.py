@@ -57,6 +57,12 @@ def read_rows(path: Path, dtype: np.dtype[np.void]) -> RowFile | None:
     )
 
 
+def lost_outputs(path: Path) -> int:
+    """How many outputs had no room on the disk."""
+    header = read_header(path) if path.exists() else None
+    return 0 if header is None else int(header["lost"])
+
+
 def read_outputs(path: Path) -> NDArray[np.uint8] | None:
     """The outputs, one row each, by the place of their operation; None where none were kept."""
     header = read_header(path) if path.exists() else None

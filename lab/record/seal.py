@@ -23,9 +23,10 @@ from lab.record.folder import write_json
 from lab.record.mechanisms import Mechanism
 from lab.record.model import ProcessRecord, TrialRecord
 from lab.record.names import function_name
-from lab.record.rowfile import RowFile, read_outputs, read_rows
+from lab.record.rowfile import RowFile, lost_outputs, read_outputs, read_rows
 from lab.record.verify import verify
 
+_TOKEN_KINDS: Final = tuple(dtypes.KIND[kind] for kind in ("sign", "random", "session_churn"))
 ROW_GROUP: Final = 1 << 20
 _LOAD_PHASES: Final = (dtypes.PHASE["warmup"], dtypes.PHASE["measured"])
 
@@ -64,11 +65,13 @@ def _seal(folder: Path, trial: TrialRecord, check: Verification | None) -> Trial
     calls.sort(key=lambda file: index_of[file.pid])
     operations = _read_operations(folder)
     lost = sum(f.lost for f in (*calls, *operations.values()))
+    lost += sum(lost_outputs(path) for path in folder.glob("outputs-*.rows"))
     _write(folder / "calls.parquet", (_call_columns(f, index_of[f.pid]) for f in calls), CALLS)
     _write(folder / "operations.parquet", (_columns(folder, f, check) for f in operations.values()), OPERATIONS)
     last = {file.pid: last_call(file.rows) for file in calls}
     processes = tuple(_completed(p, operations.get(p.index), last.get(p.pid), trial) for p in trial.processes)
-    record = replace(trial, processes=(*processes, *others), lost_rows=lost)
+    problems = (*trial.invalid_because, *_unrecorded(operations, {file.pid for file in calls}))
+    record = replace(trial, processes=(*processes, *others), lost_rows=lost, invalid_because=problems)
     write_json(folder / "trial.json", record.to_json())
     for path in (*folder.glob("*.rows"), *folder.glob("begun.json")):
         path.unlink()
@@ -82,6 +85,21 @@ def _read_calls(path: Path) -> RowFile | None:
 def _read_operations(folder: Path) -> dict[int, RowFile]:
     files = (read_rows(path, dtypes.OPERATION) for path in folder.glob("operations-*.rows"))
     return {f.process: f for f in sorted((f for f in files if f is not None), key=lambda f: f.process)}
+
+
+def _unrecorded(operations: Mapping[int, RowFile], recorded: set[int]) -> list[str]:
+    """Processes that used the token without a row of the tap: rules would hold there because nobody looked."""
+    return [
+        f"process {index}: its calls were not recorded"
+        for index, file in operations.items()
+        if file.pid not in recorded and bool(_answered(file.rows).any())
+    ]
+
+
+def _answered(rows: NDArray[Any]) -> NDArray[np.bool_]:
+    well = (rows["state"] == dtypes.ENDED) & (rows["code"] == 0)
+    answered: NDArray[np.bool_] = np.isin(rows["kind"], _TOKEN_KINDS) & well
+    return answered
 
 
 def _completed(process: ProcessRecord, rows: RowFile | None, last: str | None, trial: TrialRecord) -> ProcessRecord:
@@ -112,10 +130,13 @@ def _columns(folder: Path, file: RowFile, check: Verification | None) -> dict[st
     outcome = np.where(ended, np.where(rows["code"] == 0, OK, FAIL), INFO).astype(OPERATIONS["outcome"])
     columns = {name: rows[name] for name in OPERATIONS if name not in ("process", "outcome", "verified")}
     verified = np.full(len(rows), UNVERIFIED, OPERATIONS["verified"])
-    outputs = read_outputs(folder / f"outputs-{file.process}.rows")
     if check is not None:
-        of = np.flatnonzero((rows["kind"] == dtypes.KIND["sign"]) & (outcome == OK))
-        kept = outputs[file.places[of]] if outputs is not None and len(of) else np.empty((len(of), 0), np.uint8)
+        path = folder / f"outputs-{file.process}.rows"
+        signed = (rows["kind"] == dtypes.KIND["sign"]) & (outcome == OK)
+        if lost_outputs(path):  # a signature that the disk had no room for is lost, not wrong
+            signed &= rows["length"] > 0
+        of = np.flatnonzero(signed)
+        kept = _kept(read_outputs(path), file.places[of])
         lengths = np.minimum(rows["length"][of], kept.shape[1])
         verified[of] = verify(check.mechanism, check.public_pem, rows["input"][of], kept, lengths)
     return {
@@ -124,6 +145,16 @@ def _columns(folder: Path, file: RowFile, check: Verification | None) -> dict[st
         "verified": verified,
         **columns,
     }
+
+
+def _kept(outputs: NDArray[np.uint8] | None, places: NDArray[np.int64]) -> NDArray[np.uint8]:
+    """The outputs at these places; one that was not kept (empty, or longer than a signature) is zeros."""
+    if outputs is None:
+        return np.empty((len(places), 0), np.uint8)
+    kept = np.zeros((len(places), outputs.shape[1]), np.uint8)
+    inside = places < len(outputs)
+    kept[inside] = outputs[places[inside]]
+    return kept
 
 
 def _write(path: Path, parts: Iterator[dict[str, NDArray[Any]]], columns: Mapping[str, np.dtype[Any]]) -> None:

@@ -113,4 +113,5 @@ def _times(axes: Axes, arms: Mapping[str, Any], trials: Sequence[TrialFacts]) ->
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set(xlabel=f"{family.removesuffix('_ms')}, ms", title="How long an operation takes")
     axes.grid(axis="x", which="both", alpha=0.25)
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.32), ncols=2, fontsize="x-small", frameon=False)
+    if labelled:
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.32), ncols=2, fontsize="x-small", frameon=False)

@@ -10,10 +10,11 @@ import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from lab.errors import LabFault, ScenarioError
 from lab.tokens.model import Prepared, Secret, TokenAccess, TokenSettings
+from lab.tokens.objects import new_id
 from lab.tokens.request import Request, Task
 from lab.tokens.throwaway import ask, prepared
 
@@ -39,9 +40,18 @@ class Module:
     def prepare(self, keys: frozenset[str], folder: Path) -> Prepared:
         """Looks at the token, and with provision = true makes the keys that are missing. `folder` stays empty."""
         folder.mkdir(mode=0o700)
-        task: Task = "generate" if self._settings.provision else "inspect"
-        answer = ask(self._request(task, keys), self._environment(), without=self._settings.pin_env)
-        self._generated += tuple(answer["generated"])
+        if not self._settings.provision:
+            return prepared(self._ask("inspect", keys))
+        # Drawn here: whatever becomes of the process that makes the keys, retire() knows which ones are the lab's.
+        self._generated = tuple(new_id() for _ in keys)
+        try:
+            answer = self._ask("generate", keys, self._generated)
+        except (ScenarioError, LabFault) as error:
+            if str(error).startswith("token.pin"):
+                self._generated = ()  # refused before anything was made, and a PIN is tried once
+            self.retire()
+            raise
+        self._generated = tuple(answer["generated"])
         return prepared(answer)
 
     def restore(self, folder: Path, key: str | None = None) -> TokenAccess:
@@ -67,6 +77,9 @@ class Module:
             raise LabFault(
                 f"keys that the lab generated are still on the token, with CKA_ID {', '.join(ids)}: {error}"
             ) from error
+
+    def _ask(self, task: Task, keys: frozenset[str], ids: tuple[str, ...] = ()) -> dict[str, Any]:
+        return ask(self._request(task, keys, ids=ids), self._environment(), without=self._settings.pin_env)
 
     def _request(
         self,

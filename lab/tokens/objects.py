@@ -77,10 +77,15 @@ def public_pem(module: Cryptoki, session: int, private: int, kind: str, label: s
     raise Refused("token.key_label", f'key "{label}" has no public key or certificate on the token to verify with')
 
 
-def generate(module: Cryptoki, session: int, kind: str, label: str) -> str:
+def new_id() -> str:
+    """A CKA_ID in hex, drawn at random, so it is nobody else's."""
+    return secrets.token_hex(ID_BYTES)
+
+
+def generate(module: Cryptoki, session: int, kind: str, label: str, identity_hex: str) -> str:
     """Makes a key pair of this kind, which stays on the token and cannot leave it. Returns its CKA_ID in hex."""
     key = KEYS[kind]
-    identity = secrets.token_bytes(ID_BYTES)
+    identity = bytes.fromhex(identity_hex)
     shared: dict[int, AttributeValue] = {CKA_TOKEN: True, CKA_LABEL: label, CKA_ID: identity}
     shape: dict[int, AttributeValue] = (
         {CKA_EC_PARAMS: key.curve}

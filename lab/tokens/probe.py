@@ -78,7 +78,7 @@ def _provision(module: Cryptoki, request: Request) -> dict[str, Any]:
     module.logout(session)
     module.login(session, request.pin)
     for kind, label in request.keys.items():
-        objects.generate(module, session, kind, label)
+        objects.generate(module, session, kind, label, objects.new_id())
     return _description(module, slot) | {"keys": _keys(module, slot, session, request)}
 
 
@@ -91,8 +91,8 @@ def _inspect(module: Cryptoki, request: Request) -> dict[str, Any]:
     generated: list[str] = []
     if request.task == "generate":
         generated += [
-            objects.generate(module, session, kind, label)
-            for kind, label in request.keys.items()
+            objects.generate(module, session, kind, label, identity)
+            for (kind, label), identity in zip(request.keys.items(), request.ids, strict=True)
             if objects.find_private(module, session, label) is None
         ]
     return _description(module, slot) | {"keys": _keys(module, slot, session, request), "generated": generated}

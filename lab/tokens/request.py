@@ -33,7 +33,7 @@ class Request:
     init_string: str | None = None
     keys: Mapping[str, str] = field(default_factory=dict)  # key kind -> CKA_LABEL
     mechanisms: tuple[tuple[str, str], ...] = ()  # (key kind or "", mechanism) that must work
-    ids: tuple[str, ...] = ()  # CKA_ID in hex
+    ids: tuple[str, ...] = ()  # CKA_ID in hex: of the keys to delete, or for those to make, in the order of `keys`
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))

@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 import signal
 from types import FrameType, TracebackType
+from typing import Final
+
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # SIGHUP: the terminal went away
 
 
 class Interrupt:
@@ -13,7 +16,7 @@ class Interrupt:
     def __enter__(self) -> Interrupt:
         self.wanted = False
         self._read, self._write = os.pipe()
-        self._before = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
+        self._before = {number: signal.signal(number, self._note) for number in _SIGNALS}
         return self
 
     def __exit__(

@@ -13,6 +13,7 @@ from pathlib import Path
 from shutil import rmtree
 from typing import Any
 
+from lab.errors import LabFault
 from lab.plan import Plan, PlannedTrial
 from lab.record.folder import slug
 from lab.record.manifest import sha256
@@ -50,8 +51,15 @@ class Tokens:
         return next(((t, p) for settings, t, p in self._ready if settings == arm.token), (None, None))
 
     def retire(self) -> None:
+        """Retires every token, also after one that refuses. Raises LabFault with all that was refused."""
+        refused = []
         for _, token, _ in self._ready:
-            token.retire()
+            try:
+                token.retire()
+            except LabFault as fault:
+                refused.append(str(fault))
+        if refused:
+            raise LabFault("; ".join(refused))
 
     def manifest(self) -> list[dict[str, Any]]:
         """What is known of each token: never its PIN, never the values of its environment."""
@@ -86,8 +94,10 @@ def ready(scenario: Scenario, keys: Path) -> Iterator[tuple[KeeperLine, Tokens, 
             tokens.prepare(scenario, keys)
             yield line, tokens, private
         finally:
-            tokens.retire()
-            rmtree(private, ignore_errors=True)
+            try:
+                tokens.retire()
+            finally:
+                rmtree(private, ignore_errors=True)
 
 
 def run_trials(

@@ -33,6 +33,7 @@ class Seen:
     process: int
     pid: int
     handle: int | None
+    ready: bool = False  # its set-up is over: from then on it waits for the root's release
     begun: bool = False  # it was told to set up its context: from then on it can hang
     finished: bool = False
     end: End | None = None
@@ -100,6 +101,7 @@ class Watch:
         self.seen[process] = Seen(process, pid, open_handle(pid))
 
     def _on_ready(self, process: int, failure: str | None) -> None:
+        self.seen[process].ready = True
         self.seen[process].detail = failure
 
     def _on_begun(self, process: int) -> None:
@@ -137,14 +139,15 @@ class Watch:
             os.close(seen.handle)
             seen.handle = None
         if seen.end is None:
+            if seen.process and os.WIFEXITED(status) and os.WEXITSTATUS(status) == os.EX_SOFTWARE:
+                self.faults.append(f"worker {seen.process}: a fault of the lab, see stderr.log in {self.folder.name}")
             seen.end = "signal" if os.WIFSIGNALED(status) else "exit"
             seen.status = os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
 
     def _overdue(self) -> None:
         """Names what hangs in this stage, saves its stack and kills it. A root with nobody to wait for hangs itself."""
         workers = [s for s in self.seen.values() if s.process and s.end is None]
-        leaving = bool(self.pss_kib)
-        hung = [s for s in workers if s.begun and (leaving or not s.finished)] or [self.seen[0]]
+        hung = [s for s in workers if s.begun and not self._waits_for_root(s)] or [self.seen[0]]
         for seen in hung:
             seen.end, seen.status = "hang", 0
             if self._stacks < _MOST_STACKS:
@@ -155,6 +158,11 @@ class Watch:
             if seen.handle is not None:
                 kill(seen.handle)
         self.deadline_s = time.monotonic() + _KILLED_S
+
+    def _waits_for_root(self, seen: Seen) -> bool:
+        if self.pss_kib:  # all were told to leave
+            return False
+        return seen.finished or (seen.ready and self.released_ns is None)
 
     def _account(self, root_status: int) -> None:
         root = self.seen[0]

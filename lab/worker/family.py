@@ -45,7 +45,7 @@ def fork(
     parent = os.getpid()
     pid = os.fork()
     if pid == 0:
-        status = 70
+        status = os.EX_SOFTWARE
         try:
             die_with_parent(parent)
             let_stacks_be_read()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import mmap
 import os
 import threading
+import traceback
 from pathlib import Path
 
 from lab.errors import LabFault
@@ -44,11 +45,14 @@ def live(order: TrialOrder, process: int, channel: Channel, context: Context, in
     try:
         channel.wait_for("begin")
         return _work(order, process, channel, context, inherited)
-    except (EOFError, OSError):
+    except (EOFError, ConnectionError):
         return 1  # the root is gone, and this process with it
-    except LabFault as fault:
+    except (LabFault, OSError) as fault:
         os.write(2, f"worker {process}: {fault}\n".encode())
-        return 70  # EX_SOFTWARE: ours, not the token's
+        return os.EX_SOFTWARE  # ours, not the token's: the watch makes the trial invalid
+    except Exception:
+        traceback.print_exc()
+        return os.EX_SOFTWARE
 
 
 def _work(order: TrialOrder, process: int, channel: Channel, context: Context, inherited: SetUpFailed | None) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import resource
 import signal
 from typing import Final
 
@@ -23,6 +24,16 @@ def die_with_parent(parent: int) -> None:
 def let_stacks_be_read() -> None:
     """Lets a debugger that is no ancestor attach, where the kernel would forbid it (Yama), for the stack of a hang."""
     ctypes.CDLL(None).prctl(_PR_SET_PTRACER, _ANYONE, 0, 0, 0)
+
+
+def leave_no_core() -> None:
+    """A core file would hold the PIN. Children inherit the limit; one of 1 also stops cores that are piped to a program.
+
+    Source: core(5). PR_SET_DUMPABLE would do it too, and hide the stacks of a hang.
+    """
+    _, most = resource.getrlimit(resource.RLIMIT_CORE)
+    least = 1 if most == resource.RLIM_INFINITY else min(1, most)
+    resource.setrlimit(resource.RLIMIT_CORE, (least, least))
 
 
 def pss_kib(pid: int) -> int | None:

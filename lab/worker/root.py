@@ -23,7 +23,7 @@ from lab.record.order import TrialOrder
 from lab.worker.family import Child, fork, spawn
 from lab.worker.member import context_of, drive_of
 from lab.worker.policies import policy_of
-from lab.worker.process import die_with_parent, let_stacks_be_read, pss_kib
+from lab.worker.process import die_with_parent, leave_no_core, let_stacks_be_read, pss_kib
 from lab.worker.steps import SetUpFailed
 
 REPORT_FD: Final = 3
@@ -54,7 +54,10 @@ class Root:
         for process in range(1, self.order.processes + 1):
             self._bear(process)
         self._set_up()
-        self.context.stop()
+        try:
+            self.context.stop()
+        except SetUpFailed:
+            pass  # on record as a background row: its children may have harmed the parent's context
         self._release()
         self._until(lambda child: child.finished)
         report("memory", pss_kib={child.process: pss_kib(child.pid) for child in self.children if not child.ended})
@@ -165,12 +168,13 @@ class Root:
 def main() -> None:
     die_with_parent(int(sys.argv[1]))
     let_stacks_be_read()
+    leave_no_core()
     order = TrialOrder.from_json(sys.stdin.read())
     try:
         Root(order).run()
     except (LabFault, OSError) as fault:
         report("fault", message=str(fault))
-        os._exit(70)
+        os._exit(os.EX_SOFTWARE)
     os._exit(0)
 
 

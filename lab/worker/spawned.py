@@ -9,13 +9,14 @@ import sys
 from lab.record.order import TrialOrder
 from lab.worker.channel import Channel
 from lab.worker.member import context_of, live
-from lab.worker.process import die_with_parent, let_stacks_be_read
+from lab.worker.process import die_with_parent, leave_no_core, let_stacks_be_read
 
 
 def main() -> None:
     process, descriptor, parent = (int(word) for word in sys.argv[1:4])
     die_with_parent(parent)
     let_stacks_be_read()
+    leave_no_core()
     order = TrialOrder.from_json(sys.stdin.read())
     channel = Channel(socket.socket(fileno=descriptor))
     os._exit(live(order, process, channel, context_of(order), None))

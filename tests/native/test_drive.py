@@ -60,9 +60,11 @@ def test_a_closed_loop_leaves_as_many_rows_as_it_says(make: Make, kind: str) -> 
     player = make()
     player.sign(kind=kind)
 
-    (begun,) = player.closed_loop(2_000_000)
+    begun, duration_ns = 0, 2_000_000
+    while not begun:  # on a busy machine the time may be over before the thread runs, and then there is no row
+        (begun,) = player.closed_loop(duration_ns)
+        duration_ns *= 10
 
-    assert begun > 0
     assert player.rows()["sequence"].tolist() == list(range(begun))
 
 
@@ -154,9 +156,12 @@ def test_times_are_in_order_and_open_arrivals_keep_what_was_intended(make: Make)
 def test_a_closed_loop_intends_what_it_starts(make: Make, kind: str) -> None:
     player = make()
     player.sign(kind=kind)
-    player.closed_loop(2_000_000)
+    duration_ns = 2_000_000
+    while not player.closed_loop(duration_ns)[0]:  # as above
+        duration_ns *= 10
 
     rows = player.rows()
+    assert len(rows)
     assert (rows["intended_ns"] == rows["started_ns"]).all()
     assert (rows["ended_ns"] >= rows["started_ns"]).all()
 

@@ -112,4 +112,5 @@ def _end(record: ProcessRecord) -> str:
         "cut-off": "was cut off",
         "root-died": "was ended because the trial root had died",
         "never-started": "never started",
+        "unknown": "ended unseen",
     }[record.end]
