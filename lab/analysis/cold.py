@@ -1,7 +1,8 @@
 """Cold start: what a worker pays before its first operation is done. It is the price of the policy `per-process`.
 
-One figure per worker and step: the service time of the first row of that step that ended well. Workers that inherit a
-context have no such rows, and then the figure is missing, not zero.
+One figure per worker and step: the service time of the first row of that step that ended well. `total` is the time that
+really went by, from the beginning of the first step to the end of the first operation, where that ended well: no sum of
+steps, and its median no sum of medians. Workers that inherit a context have fewer steps; a missing one is no zero.
 """
 
 from __future__ import annotations
@@ -16,7 +17,11 @@ from lab.record import columns
 from lab.record.columns import Table
 from lab.record.dtypes import KIND, PHASE
 
-STEPS: Final = ("initialize", "login", "find_key", "first_operation")
+STEPS: Final = (
+    *("load", "finalize", "initialize", "find_token", "open_session", "login", "find_key", "first_operation"),
+    "total",
+)
+_KINDS: Final = STEPS[:-2]
 
 
 def of_process(operations: Table) -> dict[str, float]:
@@ -29,6 +34,9 @@ def of_process(operations: Table) -> dict[str, float]:
         step = _step(int(phase[row]), int(operations["kind"][row]))
         if step and step not in found:
             found[step] = int(operations["ended_ns"][row] - operations["started_ns"][row]) / 1e6
+    first = well[phase[well] == PHASE["first"]]
+    if first.size:
+        found["total"] = int(operations["ended_ns"][first[0]] - operations["started_ns"][early].min()) / 1e6
     return found
 
 
@@ -45,7 +53,7 @@ def medians_ms(workers: Iterable[Mapping[str, float]]) -> dict[str, float | None
 def _step(phase: int, kind: int) -> str | None:
     if phase == PHASE["first"]:
         return "first_operation"
-    for step in STEPS[:-1]:
+    for step in _KINDS:
         if kind == KIND[step]:
             return step
     return None

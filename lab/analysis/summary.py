@@ -119,7 +119,7 @@ def _arm(arm: ArmInfo, trials: Sequence[TrialFacts], delays: Latency) -> dict[st
 
 def _throughput(trials: Sequence[TrialFacts]) -> float | None:
     seconds = sum(trial.duration_s for trial in trials)
-    return sum(trial.outcomes.measured_ok for trial in trials) / seconds if seconds > 0 else None
+    return sum(trial.done_in_time for trial in trials) / seconds if seconds > 0 else None
 
 
 def _functions(trials: Sequence[TrialFacts]) -> dict[str, dict[str, Any]]:

@@ -10,7 +10,7 @@ from lab.analysis.summary import summarise
 from lab.analysis.trial import TrialFacts, examine
 from lab.errors import LabFault
 from lab.record.begun import recover
-from lab.record.folder import write_json
+from lab.record.folder import claimed, write_json
 from lab.record.model import TrialRecord
 from lab.record.run import Run
 from lab.report.tables import FOLDER as TABLES
@@ -38,8 +38,11 @@ def rebuild(run_path: Path, picture: bool = False) -> dict[str, Any]:
     cannot be read or the summary cannot be written.
     """
     run = Run.open(run_path)
-    for folder in run.unsealed:
-        recover(folder)
+    with claimed(run.path) as ours:
+        if ours:
+            for folder in run.unsealed:
+                recover(folder)
+            run.sweep()
     summary, trials = judge(run)
     try:
         write_json(run.path / "summary.json", summary)
@@ -71,7 +74,13 @@ def judge(run: Run) -> tuple[dict[str, Any], list[tuple[TrialRecord, TrialFacts]
         margins = run.scenario["margin"]
     except (KeyError, TypeError) as problem:
         raise LabFault(f"{run.path / 'scenario.json'}: is no resolved scenario ({problem!r})") from None
-    trials = [(trial.record, examine(trial.record, trial.operations, trial.calls)) for trial in run.trials()]
+    trials, faults = [], []
+    for folder in run.trial_folders:
+        try:
+            trial = run.trial(folder)
+            trials.append((trial.record, examine(trial.record, trial.operations, trial.calls)))
+        except LabFault as fault:  # one damaged trial must not hide the others
+            faults.append(str(fault).replace(f"{run.path}/", ""))
     summary = summarise(
         run=run.name,
         scenario=name,
@@ -81,5 +90,6 @@ def judge(run: Run) -> tuple[dict[str, Any], list[tuple[TrialRecord, TrialFacts]
         margins=margins,
         facts=[facts for _, facts in trials],
         partial=run.partial,
+        faults=faults,
     )
     return summary, trials

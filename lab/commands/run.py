@@ -21,7 +21,8 @@ from lab.record.folder import write_json
 from lab.scenario import Scenario, parse
 from lab.tokens.preflight import check
 from lab.topology.interrupt import Interrupt
-from lab.topology.run import Tokens, ready, run_trials
+from lab.topology.line import KeeperLine
+from lab.topology.run import Tokens, kept, ready, run_trials
 
 VALID, INVALID, UNMET, INTERRUPTED = 0, 1, 3, 130
 MANIFEST: Final = "manifest.json"
@@ -37,14 +38,22 @@ def run(path: Path, out: Path | None, overrides: Sequence[str], dry_run: bool, q
 
         Console().print(describe(scenario, plan))
         return VALID
-    with Interrupt() as interrupt:
-        check(scenario.arms, str(path))
+    with Interrupt() as interrupt, kept(scenario) as keeper:
+        check(scenario.arms, str(path), keeper[1])
         folder = run_folder.create(out, scenario.name, text, datetime.now(UTC))
-        fault = _measure(scenario, plan, folder, interrupt, quiet)
+        with run_folder.claimed(folder):
+            fault = _measure(scenario, plan, folder, keeper, interrupt, quiet)
         return _judge(scenario, folder, interrupt.wanted, fault, quiet)
 
 
-def _measure(scenario: Scenario, plan: Plan, folder: Path, interrupt: Interrupt, quiet: bool) -> LabFault | None:
+def _measure(
+    scenario: Scenario,
+    plan: Plan,
+    folder: Path,
+    keeper: tuple[KeeperLine, Path],
+    interrupt: Interrupt,
+    quiet: bool,
+) -> LabFault | None:
     """Runs the trials. A fault in the middle is returned, for what was measured until then is still to be judged."""
     started = datetime.now(UTC)
     write_json(folder / "scenario.json", scenario.to_json())
@@ -55,7 +64,7 @@ def _measure(scenario: Scenario, plan: Plan, folder: Path, interrupt: Interrupt,
     write_json(folder / MANIFEST, facts)
     begun = False
     try:
-        with ready(scenario, folder / "keys") as bench:
+        with ready(scenario, folder / "keys", keeper) as bench:
             begun = True
             _note_tokens(folder, facts, bench[1])
             with Progress(len(plan.trials), quiet) as progress:

@@ -6,10 +6,13 @@ trials/NNNN-ARM/ (operations.parquet, calls.parquet, trial.json, arrivals.i64, s
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
+import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -53,6 +56,24 @@ def point_latest(folder: Path) -> None:
         new.replace(latest)
     except OSError as error:
         raise LabFault(f"{latest}: {error.strerror}") from None
+
+
+@contextmanager
+def claimed(folder: Path) -> Iterator[bool]:
+    """Whether this process may change the trials of a run: nobody else holds the folder, as the run itself does.
+
+    The lock (flock(2)) is the kernel's, so a run that was killed holds it no longer.
+    """
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+    finally:
+        os.close(handle)
 
 
 def slug(name: str) -> str:

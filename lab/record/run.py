@@ -6,12 +6,14 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from lab.errors import LabFault, ScenarioError
 from lab.record.columns import CALLS, OPERATIONS, Table
 from lab.record.model import TrialRecord
 from lab.record.table import ParquetTable
+
+LEFT_AFTER_SEALING: Final = ("*.rows", "begun.json", "*.partial")
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,13 @@ class Run:
             found for found in self.path.glob("trials/*") if found.is_dir() and not (found / "trial.json").exists()
         )
 
+    def sweep(self) -> None:
+        """Removes what a sealing that was cut off left in trials that are sealed."""
+        for folder in self.trial_folders:
+            for pattern in LEFT_AFTER_SEALING:
+                for path in folder.glob(pattern):
+                    path.unlink()
+
     @property
     def planned_trials(self) -> int | None:
         """How many trials the plan has; None where that is not known."""
@@ -81,19 +90,23 @@ class Run:
         planned = self.planned_trials
         return bool(self.unsealed) or (planned is not None and len(self.trial_folders) < planned)
 
+    def trial(self, folder: Path) -> StoredTrial:
+        """One sealed trial. Raises LabFault where its files are not what seal() writes."""
+        try:
+            record = TrialRecord.from_json(_object(folder / "trial.json"))
+        except (KeyError, TypeError) as problem:
+            raise LabFault(f"{folder / 'trial.json'}: is no record of a trial ({problem})") from None
+        return StoredTrial(
+            folder,
+            record,
+            ParquetTable.open(folder / "operations.parquet", OPERATIONS),
+            ParquetTable.open(folder / "calls.parquet", CALLS),
+        )
+
     def trials(self) -> Iterator[StoredTrial]:
-        """Each sealed trial. Raises LabFault where a trial's files are not what seal() writes."""
+        """Each sealed trial. Raises LabFault at the first that is damaged."""
         for folder in self.trial_folders:
-            try:
-                record = TrialRecord.from_json(_object(folder / "trial.json"))
-            except (KeyError, TypeError) as problem:
-                raise LabFault(f"{folder / 'trial.json'}: is no record of a trial ({problem})") from None
-            yield StoredTrial(
-                folder,
-                record,
-                ParquetTable.open(folder / "operations.parquet", OPERATIONS),
-                ParquetTable.open(folder / "calls.parquet", CALLS),
-            )
+            yield self.trial(folder)
 
 
 def _object(path: Path) -> dict[str, Any]:

@@ -21,7 +21,10 @@ _OUTCOMES: Final = (
     ("shed", "#999999", ".."),
 )
 _COLD: Final = (
+    ("load", "loading", "#CC79A7", "\\\\"),
+    ("finalize", "C_Finalize", "#999999", "--"),
     ("initialize", "C_Initialize", "#0072B2", ""),
+    ("find_token", "token search", "#009E73", ".."),
     ("login", "C_Login", "#56B4E9", "//"),
     ("find_key", "key search", "#E69F00", ".."),
     ("first_operation", "first operation", "#F0E442", "xx"),
@@ -80,13 +83,13 @@ def _cold(axes: Axes, arms: Mapping[str, Any]) -> None:
             axes.barh(row, value_ms, left=left, color=colour, hatch=hatch, edgecolor="white", height=0.55, label=label)
             left += value_ms
         pss_mib = arm["processes"]["pss_mib_p50"]
-        memory = "" if pss_mib is None else f" {pss_mib:.1f} MiB"
-        axes.text(
-            left, row, f" {left:.2f} ms,{memory}" if left else f" nothing of its own,{memory}", fontsize="x-small"
-        )
+        memory = [] if pss_mib is None else [f"{pss_mib:.1f} MiB"]
+        total_ms = arm["cold_ms"]["total"]
+        paid = "nothing of its own" if total_ms is None else f"{total_ms:.1f} ms in all"
+        axes.text(left, row, " " + ", ".join([paid, *memory]), fontsize="x-small")
     axes.margins(x=0.35)
     axes.set(xlabel="ms, median over processes; memory is PSS", title="What each process pays once")
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.32), ncols=2, fontsize="x-small", frameon=False)
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.32), ncols=3, fontsize="x-small", frameon=False)
 
 
 def _times(axes: Axes, arms: Mapping[str, Any], trials: Sequence[TrialFacts]) -> None:

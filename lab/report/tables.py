@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from lab.analysis.cold import STEPS
 from lab.analysis.trial import TrialFacts
 from lab.record.model import TrialRecord
 
@@ -14,7 +15,8 @@ FOLDER: Final = "tables"
 
 _PROCESS: Final = (
     *("trial", "block", "arm", "process", "role", "pid", "end", "status", "finished", "planned", "pss_kib"),
-    *("initialize_ms", "login_ms", "find_key_ms", "first_operation_ms", "last_call", "detail", "stack"),
+    *(f"{step}_ms" for step in STEPS),
+    *("last_call", "detail", "stack"),
 )
 _FAILURE: Final = ("trial", "block", "arm", "process", "layer", "code", "functions", "count", "in_set_up")
 _SESSION: Final = ("trial", "block", "arm", "process", "at_ms", "open")
@@ -34,7 +36,7 @@ def _processes(record: TrialRecord, facts: TrialFacts) -> Iterator[Sequence[Any]
         yield (
             *(record.number, record.block, record.arm, process.index, process.role, process.pid, process.end),
             *(process.status, process.finished, process.planned, process.pss_kib),
-            *(cold.get(step) for step in ("initialize", "login", "find_key", "first_operation")),
+            *(cold.get(step) for step in STEPS),
             *(process.last_call, process.detail, process.stack),
         )
 

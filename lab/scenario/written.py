@@ -25,7 +25,7 @@ TABLES: Final = ("token", "topology", "context", "workload", "load")
 METRICS: Final = (
     *(f"{group}.{name}" for group in ("response_ms", "service_ms") for name in ("p50", "p90", "p99", "p99.9", "max")),
     "throughput_hz",
-    *(f"cold_ms.{step}" for step in ("initialize", "login", "find_key", "first_operation")),
+    *(f"cold_ms.{step}" for step in ("initialize", "login", "find_key", "first_operation", "total")),
 )
 """Figures of summary.json that arms are compared by."""
 

@@ -105,10 +105,10 @@ class Token(Protocol):
     def path(self) -> Path:
         """The PKCS#11 library's file. Raises ScenarioError where it is not there."""
 
-    def check(self, keys: frozenset[str], mechanisms: frozenset[tuple[str, str]]) -> None:
+    def check(self, keys: frozenset[str], mechanisms: frozenset[tuple[str, str]], folder: Path | None = None) -> None:
         """Raises ScenarioError where a run with these key kinds and (key kind, mechanism) pairs cannot work.
 
-        Changes nothing on the token.
+        Changes nothing on the token; temporary files go to `folder` and are gone afterwards.
         """
 
     def prepare(self, keys: frozenset[str], folder: Path) -> Prepared:

@@ -28,7 +28,7 @@ class Module:
         self._settings = settings
         self._generated: tuple[str, ...] = ()
 
-    def check(self, keys: frozenset[str], mechanisms: frozenset[tuple[str, str]]) -> None:
+    def check(self, keys: frozenset[str], mechanisms: frozenset[tuple[str, str]], folder: Path | None = None) -> None:
         """See Token. Logs in once, so a wrong PIN costs one of the tries that the token allows."""
         wanted = frozenset() if self._settings.provision else keys
         ask(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Protocol
 
 from lab.errors import ScenarioError
@@ -33,9 +34,10 @@ class ArmSettings(Protocol):
     def workload(self) -> WorkloadSettings: ...
 
 
-def check(arms: Iterable[ArmSettings], file: str) -> None:
+def check(arms: Iterable[ArmSettings], file: str, folder: Path | None = None) -> None:
     """Raises ScenarioError, `file: arm "a": key: message`, at the first thing that cannot work. Changes no token.
 
+    What a token needs for that is made in `folder` (default: where temporary files go) and taken away.
     Arms with the same [token] table are looked at together, so that a real HSM sees one login, not one per arm.
     """
     for settings, group in _by_token(arms):
@@ -44,7 +46,7 @@ def check(arms: Iterable[ArmSettings], file: str) -> None:
         try:
             for key, mechanism in sorted(mechanisms):
                 _check_pair(key, mechanism)
-            open_token(settings).check(keys, mechanisms)
+            open_token(settings).check(keys, mechanisms, folder)
         except ScenarioError as error:
             raise ScenarioError(f'{file}: arm "{group[0].name}": {error}') from None
 

@@ -51,12 +51,12 @@ class SoftHsm:
         self._pin = Secret(secrets.token_hex(_PIN_BYTES))
         self._golden: Path | None = None
 
-    def check(self, keys: frozenset[str], mechanisms: frozenset[tuple[str, str]]) -> None:
+    def check(self, keys: frozenset[str], mechanisms: frozenset[tuple[str, str]], folder: Path | None = None) -> None:
         """See Token. All kinds of keys can be made, so `keys` is not looked at."""
         module = self.path
         if mechanisms:
-            with tempfile.TemporaryDirectory(prefix="lab-token-") as folder:
-                environment = _configure(Path(folder), self._reset_on_fork)
+            with tempfile.TemporaryDirectory(prefix="lab-token-", dir=folder) as temporary:
+                environment = _configure(Path(temporary), self._reset_on_fork)
                 ask(Request("offer", str(module), mechanisms=tuple(sorted(mechanisms))), environment)
 
     def prepare(self, keys: frozenset[str], folder: Path) -> Prepared:

@@ -5,6 +5,7 @@ The coordinator that runs this never maps a PKCS#11 module: a crash in one must 
 
 from __future__ import annotations
 
+import secrets
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -83,21 +84,32 @@ Progress = Callable[[PlannedTrial, TrialRecord | None], None]
 
 
 @contextmanager
-def ready(scenario: Scenario, keys: Path) -> Iterator[tuple[KeeperLine, Tokens, Path]]:
-    """The keeper and the tokens of a run; all of it is gone afterwards, whatever happens in between."""
+def kept(scenario: Scenario) -> Iterator[tuple[KeeperLine, Path]]:
+    """A keeper, and a private folder that is gone afterwards, whatever happens in between."""
     pins = {arm.token.pin_env for arm in scenario.arms if arm.token and arm.token.pin_env}
     with KeeperLine(without=pins) as line:
-        private = Path(tempfile.mkdtemp(prefix="lab-token-"))
-        line.guard(private)
-        tokens = Tokens(private)
+        private = Path(tempfile.gettempdir()).absolute() / f"lab-token-{secrets.token_hex(8)}"
+        line.guard(private)  # before it is there, so there is no moment in which it could be left behind
         try:
-            tokens.prepare(scenario, keys)
-            yield line, tokens, private
+            private.mkdir(mode=0o700)
+        except OSError as error:
+            raise LabFault(f"{private}: {error.strerror}") from None
+        try:
+            yield line, private
         finally:
-            try:
-                tokens.retire()
-            finally:
-                rmtree(private, ignore_errors=True)
+            rmtree(private, ignore_errors=True)
+
+
+@contextmanager
+def ready(scenario: Scenario, keys: Path, keeper: tuple[KeeperLine, Path]) -> Iterator[tuple[KeeperLine, Tokens, Path]]:
+    """The tokens of a run, made ready, and retired afterwards. Raises ScenarioError or LabFault."""
+    line, private = keeper
+    tokens = Tokens(private)
+    try:
+        tokens.prepare(scenario, keys)
+        yield line, tokens, private
+    finally:
+        tokens.retire()
 
 
 def run_trials(

@@ -27,7 +27,7 @@ def let_stacks_be_read() -> None:
 
 
 def leave_no_core() -> None:
-    """A core file would hold the PIN. Children inherit the limit; one of 1 also stops cores that are piped to a program.
+    """A core file would hold the PIN. Children inherit the limit; a limit of 1 also stops cores that go to a program.
 
     Source: core(5). PR_SET_DUMPABLE would do it too, and hide the stacks of a hang.
     """

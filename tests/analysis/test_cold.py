@@ -8,17 +8,15 @@ from tests.trial_builder import TrialBuilder, record, worker
 
 def test_each_step_of_a_worker_is_its_first_row_that_ended_well() -> None:
     builder = TrialBuilder().operation(kind="login", phase="setup", outcome="fail", lasts=9)
-    builder.operation(kind="login", phase="setup", lasts=4).operation(kind="login", phase="setup", lasts=8)
-    builder.operation(phase="first", lasts=2).operation(phase="measured", lasts=1)
-    assert cold.of_process(builder.operations) == {"login": 4.0, "first_operation": 2.0}
+    builder.operation(kind="login", phase="setup", at=9, lasts=4).operation(kind="login", phase="setup", lasts=8)
+    builder.operation(phase="first", at=20, lasts=2).operation(phase="measured", at=30, lasts=1)
+    assert cold.of_process(builder.operations) == {"login": 4.0, "first_operation": 2.0, "total": 22.0}
 
 
 def test_the_median_is_over_workers_and_missing_where_no_worker_did_the_step() -> None:
     assert cold.medians_ms([{"login": 1.0}, {"login": 5.0}, {"login": 2.0}, {}]) == {
-        "initialize": None,
+        **dict.fromkeys(cold.STEPS),
         "login": 2.0,
-        "find_key": None,
-        "first_operation": None,
     }
 
 

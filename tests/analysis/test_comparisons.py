@@ -11,9 +11,9 @@ import pytest
 from scipy import stats
 
 from lab.analysis import comparisons
-from lab.analysis.comparisons import compare, verdict_of
+from lab.analysis.comparisons import compare, verdict_of, workers_differ
 from lab.analysis.outcomes import Outcomes
-from lab.analysis.trial import TrialFacts
+from lab.analysis.trial import ProcessFacts, TrialFacts
 from tests.trial_builder import record, steady, worker
 
 P50 = {"service_ms.p50": 0.05}
@@ -131,6 +131,16 @@ def test_an_exception_while_judging_is_not_comparable(monkeypatch: pytest.Monkey
     monkeypatch.setattr(comparisons.signflip, "p_value", fail)
     found = compare(["a", "b"], {"a": trials([1.0] * 6), "b": trials([1.0] * 6, "b")}, P50, 1)[0]
     assert (found.verdict, found.because) == ("not-comparable", "judging failed with FloatingPointError: overflow")
+
+
+def test_an_arm_that_lost_its_workers_is_not_compared_by_its_survivors() -> None:
+    lost = ProcessFacts(started=4, crashed=3, hung=0, pss_mib=(), workers=4, failed=3)
+    kept = ProcessFacts(started=4, crashed=0, hung=0, pss_mib=(), workers=4, failed=0)
+    facts = steady(record(worker(1, 30)), 30)
+    whole = [replace(facts, processes=kept)] * 6
+    broken = [replace(facts, processes=lost)] * 6
+    assert workers_differ(whole, whole, "a", "b") is None
+    assert workers_differ(whole, broken, "a", "b") == "workers failed: a 0 of 24, b 18 of 24"
 
 
 def test_a_doubt_leaves_the_figures_and_takes_the_verdict() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import signal
 import subprocess
 from collections.abc import Callable
@@ -186,6 +187,58 @@ def test_a_full_disk_gives_one_clear_error_and_keeps_what_was_written(
     assert "disk is full" in done.stderr
     assert "Traceback" not in done.stderr
     assert list(small_disk.glob("run/trials/*/operations-*.rows"))
+
+
+def test_a_disk_with_room_for_a_part_makes_the_run_invalid_and_no_module_to_blame(
+    place: Place, scenario: Callable[[str], Path], small_disk: Path
+) -> None:
+    subprocess.run(["mount", "-o", "remount,size=2m", small_disk], check=True)
+    done = Place(small_disk).run(scenario(f"blocks = 1\n[topology]\nprocesses = 4\n{OPEN}"), "--quiet")
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    said = done.stderr.lower()
+    assert "not recorded" in said or "fault of the lab" in said or "disk is full" in said or "no space" in said
+
+
+def test_a_parent_that_its_device_fails_while_busy_still_lets_its_children_work(
+    place: Place, mischief: Mischief
+) -> None:
+    tables = f'[topology]\nprocesses = 2\nfork_point = "threads-busy"\n{RELOADED}{OPEN}'
+    path = mischief.scenario("error@C_CloseSession#1", tables, who="root")
+    assert place.run(path, "--quiet", environment=mischief.environment).returncode == 0
+    (arm,) = place.summary()["arms"].values()
+    assert arm["ok"] == arm["planned"] > 0
+
+
+def test_a_parent_that_hangs_is_not_laid_at_its_childrens_door(place: Place, mischief: Mischief) -> None:
+    tables = f'[topology]\nprocesses = 2\nfork_point = "threads-busy"\n{RELOADED}{OPEN}'
+    path = mischief.scenario("hang@C_CloseSession#1", tables, who="root")
+    place.run(path, "--quiet", "--set", "timeout_s=3", environment=mischief.environment)
+    assert [p["end"] for p in place.trial()["processes"]] == ["hang", "root-died", "root-died"]
+    assert place.leftovers() == []
+
+
+def test_no_worker_that_crashes_leaves_a_core_file(place: Place, mischief: Mischief) -> None:
+    path = mischief.scenario("sigsegv@C_Sign#3", f"[topology]\nprocesses = 2\n{RELOADED}{OPEN}")
+    command = f"ulimit -c unlimited; exec {shlex.join(map(str, program.command('lab', str(path))))} --quiet --out run"
+    environment = {**program.environment(), **mischief.environment}
+    subprocess.run(["bash", "-c", command], cwd=place.folder, env=environment, check=True)
+    assert place.trial()["processes"][0]["end"] == "exit"
+    assert "signal" in {p["end"] for p in place.trial()["processes"]}
+    assert list(place.folder.rglob("core*")) == []
+
+
+def test_a_report_of_a_run_that_is_still_going_leaves_the_running_trial_alone(
+    place: Place, scenario: Callable[[str], Path]
+) -> None:
+    running = place.start(scenario(f"blocks = 1\n[topology]\nprocesses = 3\n{OPEN.replace('0.5', '4')}"), "--quiet")
+    _wait_for_load(place)
+    subprocess.run(program.command("lab", "report", str(place.out)), env=program.environment(), check=False)
+    assert list(place.out.glob("trials/*/operations-1.rows"))
+    _, err = running.communicate()
+    assert running.returncode == 0, err
+    (arm,) = place.summary()["arms"].values()
+    assert arm["ok"] == arm["planned"] > 0
 
 
 def _wait_for_load(place: Place) -> psutil.Process:
