@@ -43,6 +43,41 @@ def test_brackets_in_a_question_are_text() -> None:
 
 
 @pytest.mark.parametrize("path", SCENARIOS, ids=lambda path: path.stem)
+def test_names_and_values_of_arms_are_whole_at_80_columns(path: Path) -> None:
+    text = source.read(path)
+    shown = described(text, width=80).split("\n\n")[1].replace(";", " ").replace(":", " ").replace(",", " ").split()
+
+    for arm in parse(text, path.name).arms:
+        assert arm.name in shown
+        assert arm.topology.fork_point in ("idle", *shown)
+        if arm.context:
+            assert {arm.context.policy, arm.context.session} <= {*shown}
+
+
+def test_what_all_arms_share_is_said_once_and_what_differs_is_a_column() -> None:
+    text = described('blocks = 1\n[[arm]]\nname = "a"\n[[arm]]\nname = "b"\ncontext.policy = "reinit"', width=80)
+
+    assert "in every arm: topology prefork 4; session per-thread;" in text
+    assert [line.split() for line in text.splitlines() if line[:2] in ("ar", "a ", "b ")] == [
+        ["arm", "policy"],
+        ["a", "per-process"],
+        ["b", "reinit"],
+    ]
+    assert "1 block of 2 = 2 trials" in text
+
+
+def test_arms_that_do_not_fit_in_a_table_have_a_paragraph_each() -> None:
+    first, second = "x" * 40, "y" * 40
+    other = 'topology.fork_point = "mid-operation"\ncontext.policy = "reinit"\nworkload.key = "rsa-2048"'
+    text = described(f'[[arm]]\nname = "{first}"\n[[arm]]\nname = "{second}"\n{other}', width=80)
+
+    assert max(len(line) for line in text.splitlines()) <= 80
+    assert f"  {first}: topology prefork 4; policy" in text
+    assert f"  {second}: topology prefork 4, fork" in text
+    assert "fork mid-operation; policy reinit; workload sign rsa-2048" in " ".join(text.split())
+
+
+@pytest.mark.parametrize("path", SCENARIOS, ids=lambda path: path.stem)
 def test_a_shipped_scenario_is_to_take_under_a_minute_and_fits_80_columns(path: Path) -> None:
     text = source.read(path)
 

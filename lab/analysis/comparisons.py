@@ -88,7 +88,8 @@ def compare(
         if arm == baseline:
             continue
         try:
-            obstacle = failure_rates_differ(outcomes[baseline], outcomes[arm], baseline, arm)
+            obstacle = _without_trial(trials, baseline, arm)
+            obstacle = obstacle or failure_rates_differ(outcomes[baseline], outcomes[arm], baseline, arm)
             obstacle = obstacle or workers_differ(trials.get(baseline, ()), trials.get(arm, ()), baseline, arm)
         except Exception as problem:  # what cannot be judged is not comparable, never a verdict
             obstacle = f"judging failed with {type(problem).__name__}: {problem}"
@@ -106,13 +107,17 @@ def compare(
     return found
 
 
+def _without_trial(trials: Mapping[str, Sequence[TrialFacts]], *names: str) -> str | None:
+    return next((f"{name} has no trial" for name in names if not trials.get(name)), None)
+
+
 def failure_rates_differ(baseline: Outcomes, arm: Outcomes, baseline_name: str, arm_name: str) -> str | None:
     """Why the two cannot be compared, or None. Failed: planned and not ok."""
     for name, counted in ((baseline_name, baseline), (arm_name, arm)):
         if not counted.ok:
             return f"{name} has no operation that ended well"
         if counted.wrong:
-            return f"{name} has {counted.wrong:,} wrong signatures"
+            return f"{name} has {_counted(counted.wrong, 'wrong signature')}"
     failed = [counted.planned - counted.ok for counted in (baseline, arm)]
     if not any(failed):
         return None
@@ -156,6 +161,10 @@ def verdict_of(ci: tuple[float, float], margin: float, more_is_faster: bool) -> 
     return "inconclusive"
 
 
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def _by_block(trials: Iterable[TrialFacts]) -> dict[int, dict[str, float | None]]:
     return {trial.block: trial.figures() for trial in trials if trial.usable}
 
@@ -183,9 +192,10 @@ def _one(
     differences = np.array(ratios)
     ratio = math.exp(float(differences.mean())) if ratios else None
     if len(ratios) < signflip.LEAST_BLOCKS:
-        because = f"{len(ratios)} blocks with this figure in both arms, {signflip.LEAST_BLOCKS} are needed"
+        because = f"{_counted(len(ratios), 'block')} with this figure in both arms, {signflip.LEAST_BLOCKS} are needed"
         if missing:
-            because += f" ({missing} blocks have too few operations for it, or none)"
+            have = "has" if missing == 1 else "have"
+            because += f" ({_counted(missing, 'block')} {have} too few operations for it, or none)"
         return Comparison(metric, baseline, arm, margin, "inconclusive", because, ratio, blocks=len(ratios))
     ends = signflip.interval(differences, seed=seed)
     if ends is None:

@@ -23,12 +23,19 @@ _COUNTED_FROM_INTENDED: Final = frozenset({"response_ms", "lag_ms"})
 
 
 def invalid_because(
-    arms: Sequence[ArmInfo], trials: Mapping[str, Sequence[TrialFacts]], latencies: Mapping[str, Latency]
+    arms: Sequence[ArmInfo],
+    trials: Mapping[str, Sequence[TrialFacts]],
+    latencies: Mapping[str, Latency],
+    partial: bool = False,
 ) -> list[str]:
-    """Every reason, in words; none means valid. A worker that crashed or hung is none: that is what was measured."""
+    """Every reason, in words; none means valid. A worker that crashed or hung is none: that is what was measured.
+
+    partial: the run was interrupted (a partial trial says so too), so an arm without a trial is no fault of the lab.
+    """
     reasons = []
+    partial = partial or any(trial.partial for own in trials.values() for trial in own)
     for arm in arms:
-        if not trials.get(arm.name):
+        if not trials.get(arm.name) and not partial:
             reasons.append(f"{arm.name}: no trial")
         for trial in trials.get(arm.name, ()):
             reasons += [f"trial {trial.number} ({arm.name}): {reason}" for reason in trial.invalid_because]

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
-from rich.console import Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.measure import Measurement
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from lab.plan import Plan
+from lab.report.words import counted
 from lab.scenario import Arm, Scenario
 
 TRIAL_OVERHEAD_S = 0.75
@@ -21,13 +26,15 @@ def plan(scenario: Scenario, planned: Plan) -> RenderableType:
     question = [Text(scenario.question)] if scenario.question else []
     first = [trial.arm for trial in planned.trials if trial.block == 1]
     lines = [
-        f"{planned.blocks} blocks of {len(scenario.arms)} = {len(planned.trials)} trials, seed {planned.seed}",
+        f"{counted(planned.blocks, 'block')} of {len(scenario.arms)} = {counted(len(planned.trials), 'trial')},"
+        f" seed {planned.seed}",
         f"takes at least {_duration(minimum_s(scenario))}, and {_duration(longest_s(scenario))} if every trial hangs",
         "first block: " + ", ".join(first),
         "compared by: " + ", ".join(f"{metric} ({margin:g})" for metric, margin in scenario.margin.items()),
         *(f"expects {path} = {json.dumps(value)}" for path, value in scenario.expect.items()),
     ]
-    return Group(heading, *question, Text(), _arms(scenario), Text(), *(Text(line) for line in lines))
+    arms = _Arms([_cells(arm) for arm in scenario.arms])
+    return Group(heading, *question, Text(), arms, Text(), *(Text(line) for line in lines))
 
 
 def minimum_s(scenario: Scenario) -> float:
@@ -40,16 +47,39 @@ def longest_s(scenario: Scenario) -> float:
     return scenario.blocks * sum(arm.timeout_s for arm in scenario.arms)
 
 
-def _arms(scenario: Scenario) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for column in ("arm", "topology", "policy", "session", "locking", "workload", "load"):
-        table.add_column(column, overflow="fold")
-    for arm in scenario.arms:
-        table.add_row(*(Text(cell) for cell in _row(arm)))  # Text: a name may look like markup
-    return table
+@dataclass(frozen=True)
+class _Arms:
+    """What all arms share in a sentence; what differs as a table where it fits, otherwise as a paragraph for each arm.
+
+    Names and values are never broken in the middle of a word, unless one alone is wider than the terminal.
+    """
+
+    arms: Sequence[Mapping[str, str]]  # by column; "-": does not apply
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        first = self.arms[0]
+        differ = [name for name in first if name == "arm" or len({arm[name] for arm in self.arms}) > 1]
+        if len(self.arms) == 1:
+            differ = list(first)
+        shared = [f"{name} {value}" for name, value in first.items() if name not in differ and value != "-"]
+        if shared:
+            yield Text(f"in every arm: {'; '.join(shared)}")
+        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+        for name in differ:
+            table.add_column(name, no_wrap=True)
+        for arm in self.arms:
+            table.add_row(*(Text(arm[name]) for name in differ))  # Text: a name may look like markup
+        wide = options.update(width=10_000, max_width=10_000)
+        if Measurement.get(console, wide, table).maximum <= options.max_width:
+            yield table
+            return
+        yield Text("arms:")
+        for arm in self.arms:
+            told = "; ".join(f"{name} {arm[name]}" for name in differ if name != "arm")
+            yield Padding(Text(f"{arm['arm']}: {told}"), (0, 0, 0, 2))
 
 
-def _row(arm: Arm) -> tuple[str, ...]:
+def _cells(arm: Arm) -> dict[str, str]:
     context = arm.context
     policy: str = "-" if context is None else context.policy
     if context is not None and context.inherit == "context":
@@ -57,15 +87,15 @@ def _row(arm: Arm) -> tuple[str, ...]:
     session: str = "-" if context is None else context.session
     if context is not None and context.pool_size is not None:
         session += f" of {context.pool_size}"
-    return (
-        arm.name,
-        _topology(arm),
-        policy,
-        session,
-        "-" if context is None else context.locking,
-        _work(arm),
-        _load(arm),
-    )
+    return {
+        "arm": arm.name,
+        "topology": _topology(arm),
+        "policy": policy,
+        "session": session,
+        "locking": "-" if context is None else context.locking,
+        "workload": _work(arm),
+        "load": _load(arm),
+    }
 
 
 def _topology(arm: Arm) -> str:

@@ -32,7 +32,7 @@ def show(summary: Mapping[str, Any], console: Console) -> None:
     if summary.get("question"):
         console.print(Text(summary["question"], style="italic"))
     _validity(summary, console)
-    _grid(console, "Arms", arms, _ARM_LINES)
+    _arms(console, arms)
     if open_loop:
         _grid(
             console,
@@ -83,8 +83,19 @@ def _workload(arm: Arm) -> str:
     return " ".join(part for part in parts if part)
 
 
+def _load(arm: Arm) -> str:
+    load = arm.get("load")
+    if not load:
+        return words.MISSING
+    return f"open, {load['rate_hz']:,.10g} Hz" if load.get("rate_hz") else str(load["mode"])
+
+
+def _plain(name: str) -> Callable[[Arm], str]:
+    return lambda arm: str(arm.get(name) or words.MISSING)
+
+
 def _quantile(group: str, name: str) -> Callable[[Arm], str]:
-    return lambda arm: milliseconds(arm[group].get(name))
+    return lambda arm: milliseconds((arm.get(group) or {}).get(name))
 
 
 def _ended(arm: Arm) -> str:
@@ -103,12 +114,21 @@ def _sessions(arm: Arm) -> str:
 _SETTINGS: Final[tuple[Line, ...]] = (
     ("context policy", _policy),
     ("topology, processes x threads", _shape),
-    ("locking", lambda arm: arm["locking"] or words.MISSING),
+    ("session policy", _plain("session")),
+    ("locking", _plain("locking")),
     ("workload", _workload),
+    ("load", _load),
+    ("start", _plain("start")),
+    ("fork point", _plain("fork_point")),
+    ("token", _plain("token")),
+    ("bridge", _plain("bridge")),
+    ("server", _plain("server")),
     ("trials", lambda arm: count(arm["trials"])),
 )
-_ARM_LINES: Final[tuple[Line, ...]] = (
-    *_SETTINGS,
+_USUAL: Final = {"start": "staggered", "fork point": "idle", "token": "softhsm"}
+"""Settings that are not worth a word where every arm has them; nor is one that no arm has."""
+
+_COUNT_LINES: Final[tuple[Line, ...]] = (
     ("ok", lambda arm: count(arm["ok"])),
     ("fail (an error came back)", lambda arm: count(arm["fail"])),
     ("info (crash, hang: unknown)", lambda arm: count(arm["info"])),
@@ -119,6 +139,7 @@ _OPEN_LINES: Final[tuple[Line, ...]] = (
     ("response p99", _quantile("response_ms", "p99")),
     ("service p50", _quantile("service_ms", "p50")),
     ("service p99", _quantile("service_ms", "p99")),
+    ("generator late, p99", _quantile("generator_lag_ms", "p99")),
     ("done per second", lambda arm: significant(arm["throughput_hz"])),
 )
 _CLOSED_LINES: Final[tuple[Line, ...]] = (
@@ -139,18 +160,33 @@ _COST_LINES: Final[tuple[Line, ...]] = (
 
 
 def _grid(console: Console, title: str, arms: Mapping[str, Arm], lines: Sequence[Line]) -> None:
-    """Arms as columns where they are few and their columns fit, otherwise as rows."""
-    names = list(arms)
     console.print()
     console.print(Text(title, style="bold"))
+    _table(console, arms, lines)
+
+
+def _arms(console: Console, arms: Mapping[str, Arm]) -> None:
+    """The settings that differ, side by side with what became of the operations; what all arms share is said once."""
+    values = {label: [text(arm) for arm in arms.values()] for label, text in _SETTINGS}
+    differ = [line for line in _SETTINGS if len(set(values[line[0]])) > 1]
+    shared = {label: found[0] for label, found in values.items() if len(set(found)) == 1}
+    told = [
+        f"{label.partition(',')[0]} {value}"
+        for label, value in shared.items()
+        if value not in (words.MISSING, _USUAL.get(label))
+    ]
+    console.print()
+    console.print(Text("Arms", style="bold"))
+    if told:
+        every = "in every arm: " if len(arms) > 1 else ""
+        console.print(Padding(Text(every + "; ".join(told)), (0, 0, 0, 2)))
+    _table(console, arms, (*differ, *_COUNT_LINES))
+
+
+def _table(console: Console, arms: Mapping[str, Arm], lines: Sequence[Line]) -> None:
+    """Arms as columns where they are few and their columns fit, otherwise as rows."""
+    names = list(arms)
     few = len(names) <= SIDE_BY_SIDE
-    if lines is _ARM_LINES and not (few and _width(arms, lines) <= console.width):
-        # To save room, what describes every arm alike is said once.
-        same = [line for line in _SETTINGS if len({line[1](arm) for arm in arms.values()}) == 1]
-        lines = [line for line in lines if line not in same]
-        if same:
-            told = "; ".join(f"{label} {text(arms[names[0]])}" for label, text in same)
-            console.print(Padding(Text(f"in every arm: {told}"), (0, 0, 0, 2)))
     if few and _width(arms, lines) <= console.width:
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
         table.add_column("", no_wrap=True)
@@ -211,15 +247,16 @@ def _failures(arms: Mapping[str, Arm], console: Console) -> None:
             line = Text(f"{name}: ", style="bold").append(_failure(failure), style="not bold")
             _bullet(console, line)
         if len(found) > FAILURES_SHOWN:
-            _bullet(console, Text(f"{name}: and {len(found) - FAILURES_SHOWN} other kinds, in summary.json"))
+            others = words.counted(len(found) - FAILURES_SHOWN, "other kind")
+            _bullet(console, Text(f"{name}: and {others}, in summary.json"))
 
 
 def _failure(failure: Mapping[str, Any]) -> str:
-    processes = f"{failure['processes']:,} process{'' if failure['processes'] == 1 else 'es'}"
+    processes = words.counted(failure["processes"], "process", "processes")
     if failure["layer"] in ("signal", "hang", "exit"):
         where = f", in {', '.join(failure['functions'])}" if failure.get("functions") else ""
         return f"{failure['code']} ended {processes}{where if failure['layer'] == 'signal' else ''}"
-    text = f"{failure['code']}, {failure['count']:,} times in {processes}"
+    text = f"{failure['code']}, {words.counted(failure['count'], 'time')} in {processes}"
     functions = sorted(failure.get("functions", {}).items(), key=lambda item: -item[1])
     if functions and functions[0][0] != "-":
         text += f", from {', '.join(name for name, _ in functions[:3])}"

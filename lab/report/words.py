@@ -63,40 +63,33 @@ def metric(name: str) -> str:
     return f"{_METRIC.get(group, group)} {_QUANTILE.get(part, part.replace('_', ' '))}"
 
 
+def counted(number: int, noun: str, plural: str | None = None) -> str:
+    """A number of things: `1 block`, `2 blocks`."""
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
 def comparison(found: Mapping[str, Any]) -> str:
-    """One comparison as a sentence, the verdict last.
+    """One comparison as a sentence: the ratio arm / baseline, its interval, and the verdict.
 
     >>> comparison({"metric": "response_ms.p50", "arm": "b", "baseline": "a", "ratio": 1.031, "ci": [1.01, 1.052],
     ...             "margin": 0.05, "verdict": "inconclusive", "because": None})
-    'response time at p50: b is 3.1 % slower than a [1.0 %, 5.2 %]: inconclusive at a margin of 5 %'
+    'response time at p50: b / a = 1.03 [1.01, 1.05]: inconclusive at a margin of 5 %'
     """
     subject, arm, baseline = metric(found["metric"]), found["arm"], found["baseline"]
-    margin = f"{100 * found['margin']:g} %"
     because = f" ({found['because']})" if found["because"] else ""
     if found["verdict"] == "inconclusive" and str(found["because"]).startswith("the interval"):
         because = ""  # the sentence shows both, the interval and the margin
     if found["verdict"] == "not-comparable":
         return f"{subject}: {arm} cannot be compared with {baseline}{because}"
+    verdict = f"{found['verdict']} at a margin of {100 * found['margin']:g} %{because}"
     if found["ratio"] is None:
-        return f"{subject}: {arm} against {baseline}: {found['verdict']} at a margin of {margin}{because}"
-    more, less = _directions(found["metric"])
-    up = found["ratio"] >= 1
-    change = abs(found["ratio"] - 1)
-    spread = ""
-    if found["ci"]:
-        ends = [100 * (end - 1) * (1 if up else -1) for end in found["ci"]]
-        low, high = sorted(ends)
-        spread = f" [{_percent(low)}, {_percent(high)}]"
-    figure = f"{_percent(100 * change)} {more if up else less} than" if change >= 0.0005 else "the same as"
-    return f"{subject}: {arm} is {figure} {baseline}{spread}: {found['verdict']} at a margin of {margin}{because}"
+        return f"{subject}: {arm} / {baseline} = {MISSING}: {verdict}"
+    spread = f" [{', '.join(_ratio(end, found['margin']) for end in found['ci'])}]" if found["ci"] else ""
+    return f"{subject}: {arm} / {baseline} = {_ratio(found['ratio'], found['margin'])}{spread}: {verdict}"
 
 
-def _directions(name: str) -> tuple[str, str]:
-    """The words for a ratio above 1 and below 1."""
-    if name == "throughput_hz":
-        return "faster", "slower"
-    return ("slower", "faster") if "_ms" in name else ("more", "less")
-
-
-def _percent(value: float) -> str:
-    return f"{value:,.0f} %" if abs(value) >= 100 else f"{value:.1f} %"
+def _ratio(value: float, margin: float) -> str:
+    """Two decimals, three where the margin is narrow; far from 1 as any other figure."""
+    if not 0.1 <= value < 10:
+        return significant(value)
+    return f"{value:.{2 if margin >= 0.05 else 3}f}"

@@ -77,6 +77,22 @@ def test_five_blocks_are_too_few() -> None:
     assert found.because == "5 blocks with this figure in both arms, 6 are needed"
 
 
+def test_one_block_and_one_wrong_signature_are_singular() -> None:
+    wrong = replace(trials([1.0])[0].outcomes, wrong=1)
+    assert comparisons.failure_rates_differ(wrong, wrong, "a", "b") == "a has 1 wrong signature"
+    found = compare(["a", "b"], {"a": trials([1.0]), "b": trials([2.0], "b")}, P50, 1)[0]
+    assert found.because == "1 block with this figure in both arms, 6 are needed"
+    found = compare(["a", "b"], {"a": trials([1.0]), "b": trials([1.0], "b")}, {"service_ms.p99": 0.1}, 1)[0]
+    assert found.because is not None
+    assert found.because.endswith("(1 block has too few operations for it, or none)")
+
+
+@pytest.mark.parametrize("arms", [{"a": trials([1.0])}, {"a": trials([1.0]), "b": []}])
+def test_an_arm_without_a_trial_is_told_as_such(arms: dict[str, list[TrialFacts]]) -> None:
+    found = compare(["a", "b"], arms, P50, 1)[0]
+    assert (found.verdict, found.because) == ("not-comparable", "b has no trial")
+
+
 def test_a_quantile_below_its_floor_is_compared_with_nothing() -> None:
     found = compare(["a", "b"], {"a": trials([1.0] * 6), "b": trials([1.0] * 6, "b")}, {"service_ms.p99": 0.1}, 1)[0]
     assert found.verdict == "inconclusive"
@@ -104,14 +120,17 @@ def test_arms_that_fail_equally_often_are_compared() -> None:
 
 @pytest.mark.parametrize(
     ("changes", "because"),
-    [({"ok": 0, "fail": 30}, "no operation that ended well"), ({"wrong": 1}, "wrong signatures")],
+    [
+        ({"ok": 0, "fail": 30}, "no operation that ended well"),
+        ({"wrong": 1}, "b has 6 wrong signatures"),
+    ],
 )
 def test_an_arm_that_signs_wrongly_or_never_has_no_latency(changes: dict[str, int], because: str) -> None:
     arms = {"a": trials([1.0] * 6), "b": with_outcomes(trials([1.0] * 6, "b"), **changes)}
     found = compare(["a", "b"], arms, P50, 1)[0]
     assert found.verdict == "not-comparable"
     assert found.because is not None
-    assert because in found.because
+    assert found.because.endswith(because)
 
 
 def test_where_the_first_arm_only_fails_the_next_is_the_baseline() -> None:
