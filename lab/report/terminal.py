@@ -132,7 +132,7 @@ _COUNT_LINES: Final[tuple[Line, ...]] = (
     ("ok", lambda arm: count(arm["ok"])),
     ("fail (an error came back)", lambda arm: count(arm["fail"])),
     ("info (crash, hang: unknown)", lambda arm: count(arm["info"])),
-    ("shed (never offered)", lambda arm: count(arm["shed"])),
+    ("shed (never begun)", lambda arm: count(arm["shed"])),
 )
 _OPEN_LINES: Final[tuple[Line, ...]] = (
     ("response p50", _quantile("response_ms", "p50")),
@@ -152,6 +152,7 @@ _COST_LINES: Final[tuple[Line, ...]] = (
     ("C_Login, ms", _quantile("cold_ms", "login")),
     ("key search, ms", _quantile("cold_ms", "find_key")),
     ("first operation, ms", _quantile("cold_ms", "first_operation")),
+    ("in all, from load to done, ms", _quantile("cold_ms", "total")),
     ("memory per process, MiB", lambda arm: significant(arm["processes"]["pss_mib_p50"])),
     ("sessions opened / leaked", _sessions),
     ("most open: process / all", _peaks),
