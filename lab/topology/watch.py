@@ -147,7 +147,7 @@ class Watch:
     def _overdue(self) -> None:
         """Names what hangs in this stage, saves its stack and kills it. A root with nobody to wait for hangs itself."""
         workers = [s for s in self.seen.values() if s.process and s.end is None]
-        hung = [s for s in workers if s.begun and not self._waits_for_root(s)] or [self.seen[0]]
+        hung = [s for s in workers if s.begun and not self.waits_for_root(s)] or [self.seen[0]]
         for seen in hung:
             seen.end, seen.status = "hang", 0
             if self._stacks < _MOST_STACKS:
@@ -159,7 +159,8 @@ class Watch:
                 kill(seen.handle)
         self.deadline_s = time.monotonic() + _KILLED_S
 
-    def _waits_for_root(self, seen: Seen) -> bool:
+    def waits_for_root(self, seen: Seen) -> bool:
+        """Whether it is the root's turn, so that this worker cannot be the one that hangs."""
         if self.pss_kib:  # all were told to leave
             return False
         return seen.finished or (seen.ready and self.released_ns is None)
