@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import threading
 import time
 from collections.abc import Callable
@@ -13,11 +12,9 @@ import pytest
 
 from lab.errors import LabFault
 from lab.native.loops import Drive, Work, wait_until
-from lab.record.dtypes import BEGUN, ENDED, KIND, OPERATION, PHASE
+from lab.record.dtypes import BEGUN, ENDED, KIND, PHASE
 from lab.record.names import FUNCTION_NUMBER
-from lab.record.rowfile import read_rows
 from lab.record.verify import expand
-from tests.native.conftest import Bench
 from tests.native.playing import FOREVER_NS, SECOND_NS, FakeModule, Player, load
 
 CAPACITY = 1 << 20
@@ -371,52 +368,3 @@ def test_a_file_of_rows_is_never_written_over(make: Make) -> None:
 def test_data_that_do_not_fit_are_refused(make: Make) -> None:
     with pytest.raises(LabFault, match="too long"):
         make().drive.set(Work("sign", digest_bytes=257))
-
-
-PLAYER = """
-import os, signal
-from pathlib import Path
-from lab.native.loops import Drive
-from tests.native.playing import FakeModule, Player
-folder = Path(os.environ["LAB_TAP_DIR"])
-module = FakeModule(Path(os.environ["MODULE"]), folder)
-"""
-
-
-def test_a_signature_that_is_killed_leaves_its_row_begun(bench: Bench) -> None:
-    died = bench.python(
-        "if os.fork() == 0:\n"
-        "    player = Player(folder, Drive(folder, 1, 1000, 64), module)\n"
-        "    player.sign()\n"
-        "    module.on('C_Sign', lambda: module.calls('C_Sign') == 5 and os.kill(os.getpid(), signal.SIGKILL))\n"
-        "    player.open_loop([0] * 23)\n"
-        "print(os.WTERMSIG(os.wait()[1]))",
-        PLAYER,
-    )
-    assert int(died.stdout) == signal.SIGKILL
-    file = read_rows(bench.folder / "operations-1.rows", OPERATION)
-    assert file is not None
-    assert file.rows["state"].tolist() == [ENDED] * 4 + [BEGUN]
-    assert file.rows["ended_ns"][4] == 0
-    assert file.rows["started_ns"][4] > 0
-
-
-def test_a_child_leaves_the_rows_of_its_parent_alone(bench: Bench) -> None:
-    bench.python(
-        "player = Player(folder, Drive(folder, 0, 1000, 64), module)\n"
-        "player.sign()\n"
-        "player.open_loop([0] * 23)\n"
-        "for child in 1, 2:\n"
-        "    if os.fork() == 0:\n"
-        "        player = Player(folder, Drive(folder, child, 1000, 64), module)\n"
-        "        player.sign()\n"
-        "        player.open_loop([0] * 10 * child)\n"
-        "        os._exit(0)\n"
-        "for _ in range(2): assert os.wait()[1] == 0\n"
-        "player.open_loop([0])",
-        PLAYER,
-    )
-    files = [read_rows(bench.folder / f"operations-{process}.rows", OPERATION) for process in range(3)]
-    assert [len(file.rows) for file in files if file] == [24, 10, 20]
-    tids = [set(file.rows["tid"].tolist()) for file in files if file]
-    assert len(set.union(*tids)) == sum(map(len, tids))
