@@ -58,13 +58,19 @@ def of_ending(record: ProcessRecord, unfinished: int) -> list[Failure]:
     if record.end == "signal":
         return [_ending("signal", signal_name(record.status), record)]
     if record.end == "hang":
-        return [_ending("hang", f"hung in {record.last_call}" if record.last_call else "hung", record)]
+        return [_ending("hang", _hung(record), record)]
     if record.end == "root-died":
         return [_ending("exit", "the trial root died", record)]
     if record.end == "exit" and (record.status or not record.finished):
         code = f"exit status {record.status}" + (" in mid-operation" if unfinished else "")
         return [_ending("exit", code, record)]
     return []
+
+
+def _hung(record: ProcessRecord) -> str:
+    if record.last_call is None:
+        return "hung"
+    return f"hung {'in' if record.in_last_call else 'after'} {record.last_call}"
 
 
 def together(parts: Iterable[Failure]) -> list[Failure]:

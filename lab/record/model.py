@@ -26,6 +26,7 @@ class ProcessRecord:
     finished: bool = True  # it did its part of the load to the end; False for one that crashed, hung or left before
     detail: str | None = None  # e.g. the set-up step that failed, "C_OpenSession CKR_SLOT_ID_INVALID"
     last_call: str | None = None  # name of the function that a crashed or hung process was in, or had called last
+    in_last_call: bool = True  # whether last_call had not returned; False lays nothing at the module's door
     stack: str | None = None  # file in the trial's folder with the C stacks of a hung process
 
 

@@ -102,21 +102,26 @@ def _answered(rows: NDArray[Any]) -> NDArray[np.bool_]:
     return answered
 
 
-def _completed(process: ProcessRecord, rows: RowFile | None, last: str | None, trial: TrialRecord) -> ProcessRecord:
+def _completed(
+    process: ProcessRecord, rows: RowFile | None, last: tuple[str, bool] | None, trial: TrialRecord
+) -> ProcessRecord:
     planned = process.planned
     if not trial.open_loop and rows is not None:
         planned = int(np.isin(rows.rows["phase"], _LOAD_PHASES).sum()) + rows.lost
     orderly = process.end == "exit" and process.finished and not process.status
-    return replace(process, planned=planned, last_call=None if orderly else last)
+    if orderly or last is None:
+        return replace(process, planned=planned)
+    name, inside = last
+    return replace(process, planned=planned, last_call=name, in_last_call=inside)
 
 
-def last_call(rows: NDArray[Any]) -> str | None:
-    """The function that a process was in when it ended, or the one that it had called last."""
+def last_call(rows: NDArray[Any]) -> tuple[str, bool] | None:
+    """The function that a process was in when it ended (True), or the one that it had called last (False)."""
     if not len(rows):
         return None
     inside = np.flatnonzero(rows["state"] == dtypes.BEGUN)
     at = inside[-1] if len(inside) else int(np.argmax(rows["started_ns"]))
-    return function_name(int(rows["function"][at]))
+    return function_name(int(rows["function"][at])), bool(len(inside))
 
 
 def _call_columns(file: RowFile, process: int) -> dict[str, NDArray[Any]]:

@@ -50,6 +50,7 @@ def test_failed_steps_of_the_set_up_are_failures_and_are_told_apart() -> None:
         ({"end": "signal", "status": 11}, "signal", "SIGSEGV"),
         ({"end": "signal", "status": 9}, "signal", "SIGKILL"),
         ({"end": "hang", "last_call": "C_Sign"}, "hang", "hung in C_Sign"),
+        ({"end": "hang", "last_call": "C_Sign", "in_last_call": False}, "hang", "hung after C_Sign"),
         ({"end": "root-died"}, "exit", "the trial root died"),
         ({"end": "exit", "status": 3}, "exit", "exit status 3"),
     ],
