@@ -139,6 +139,7 @@ class TrialBuilder:
                 "code": code,
                 "function": FUNCTION_NUMBER[function] if function else 0,
                 "session": 5,
+                "vhost": 0,
                 "verified": verified if outcome == "ok" else columns.UNVERIFIED,
             }
         )

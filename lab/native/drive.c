@@ -351,11 +351,15 @@ PUBLIC u32 drive_once(struct drive *drive, u32 thread, u32 phase, u32 sequence, 
 
 /* Rows of steps that Python makes itself: set-up, and the operations of the python-pkcs11 driver. Returns the row's
  * index, or -1 where there is no room. */
-PUBLIC i64 drive_begin(struct drive *drive, u32 kind, u32 phase, u32 thread, u32 sequence, i64 intended_ns)
+PUBLIC i64 drive_begin(struct drive *drive, u32 kind, u32 phase, u32 thread, u32 sequence, i64 intended_ns,
+                       u32 vhost)
 {
     struct mark mark = {this_thread(), thread, sequence, (u8)kind, (u8)phase, intended_ns, 0};
     u64 index;
-    return begin(drive, &mark, input_for(drive, &mark), &index) ? (i64)index : -1;
+    struct operation_row *row = begin(drive, &mark, input_for(drive, &mark), &index);
+    if (row)
+        row->vhost = (u16)vhost;
+    return row ? (i64)index : -1;
 }
 
 PUBLIC void drive_end(struct drive *drive, i64 index, u32 code, u32 function, u32 layer, u64 session,

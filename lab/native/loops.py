@@ -87,7 +87,7 @@ def _functions() -> ctypes.CDLL:
         "drive_stop": (None, [pointer]),
         "drive_run": (i64, [pointer, pointer]),
         "drive_once": (u32, [pointer, u32, u32, u32, ctypes.c_int]),
-        "drive_begin": (i64, [pointer, u32, u32, u32, u32, i64]),
+        "drive_begin": (i64, [pointer, u32, u32, u32, u32, i64, u32]),
         "drive_end": (None, [pointer, i64, u32, u32, u32, u64, ctypes.c_char_p, u64]),
         "drive_data": (None, [pointer, i64, pointer, u64]),
         "drive_wait_until": (None, [i64]),
@@ -182,9 +182,11 @@ class Drive:
         """Ends the closed loops after their current operation."""
         self._c.drive_stop(self._drive)
 
-    def begin(self, kind: str, phase: str, thread: int = 0, sequence: int = 0, intended_ns: int = 0) -> int:
+    def begin(
+        self, kind: str, phase: str, thread: int = 0, sequence: int = 0, intended_ns: int = 0, vhost: int = 0
+    ) -> int:
         """Writes the first half of a row; returns its index for end()."""
-        return int(self._c.drive_begin(self._drive, KIND[kind], PHASE[phase], thread, sequence, intended_ns))
+        return int(self._c.drive_begin(self._drive, KIND[kind], PHASE[phase], thread, sequence, intended_ns, vhost))
 
     def end(
         self,

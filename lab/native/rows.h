@@ -1,6 +1,6 @@
 /* Rows in a shared mapping of a file: what the tap and the loops write, and what survives any way to die.
  *
- * A file is one page of header and then rows of 64 bytes. A row is written in two steps, before the call and after it,
+ * A file is one page of header and then rows of 64 bytes (of connections: 128). A row is written in two steps, before the call and after it,
  * so a SIGKILL between them leaves a row that says what was under way. Address space for all rows is reserved at the
  * start; disk blocks are allocated (not merely promised) in steps, so that a full disk is an error number here and never
  * a SIGBUS in the middle of a measurement. Any number of threads of one process append; no lock is taken.
@@ -27,6 +27,7 @@ typedef uint8_t u8;
 #define VALUE(field, number, name)
 #define FIELD(row, type, name, meaning) FIELD_##row(type, name)
 #define FIELD_call(type, name)
+#define FIELD_connection(type, name)
 #define FIELD_operation(type, name) type name;
 struct operation_row {
 #include "rows.def"
@@ -39,6 +40,14 @@ struct call_row {
 #include "rows.def"
 };
 #undef FIELD_call
+#undef FIELD_connection
+#define FIELD_call(type, name)
+#define FIELD_connection(type, name) type name;
+struct connection_row {
+#include "rows.def"
+};
+#undef FIELD_call
+#undef FIELD_connection
 #undef FIELD_operation
 #undef FIELD
 #undef VALUE
@@ -52,16 +61,18 @@ enum row_values {
 #undef VALUE
 
 enum { ROW_EMPTY, ROW_BEGUN, ROW_ENDED };
-enum { ROWS_OF_OPERATIONS = 1, ROWS_OF_CALLS = 2, ROWS_OF_OUTPUTS = 3 };
+enum { ROWS_OF_OPERATIONS = 1, ROWS_OF_CALLS = 2, ROWS_OF_OUTPUTS = 3, ROWS_OF_CONNECTIONS = 4 };
 
 #define ROWS_MAGIC "LABROWS1"
 #define ROWS_HEADER_BYTES 4096
 #define ROW_BYTES 64
+#define CONNECTION_ROW_BYTES 128
 #define ROWS_STEP_BYTES (256 << 10)      /* disk is allocated in multiples of this, */
 #define ROWS_MOST_AHEAD_BYTES (16 << 20) /* and never more than this before it is needed */
 
 _Static_assert(sizeof(struct operation_row) == ROW_BYTES, "an operation row is one cache line");
 _Static_assert(sizeof(struct call_row) == ROW_BYTES, "a call row is one cache line");
+_Static_assert(sizeof(struct connection_row) == CONNECTION_ROW_BYTES, "a connection row is two cache lines");
 
 /* The first page of a file. `claimed` may exceed `capacity`: the rows above it are the lost ones. */
 struct rows_header {
@@ -177,12 +188,14 @@ static inline void *rows_at(struct rows *rows, u64 row, u32 row_bytes)
     return (char *)header + end - row_bytes;
 }
 
-/* The next empty row of ROW_BYTES, or NULL where there is no room for it. *index gets its number. */
-static inline void *rows_claim(struct rows *rows, u64 *index)
+/* The next empty row, or NULL where there is no room for it. *index gets its number. */
+static inline void *rows_claim_of(struct rows *rows, u64 *index, u32 row_bytes)
 {
     *index = atomic_fetch_add_explicit(&rows->header->claimed, 1, memory_order_relaxed);
-    return rows_at(rows, *index, ROW_BYTES);
+    return rows_at(rows, *index, row_bytes);
 }
+
+static inline void *rows_claim(struct rows *rows, u64 *index) { return rows_claim_of(rows, index, ROW_BYTES); }
 
 static inline void rows_close(struct rows *rows)
 {

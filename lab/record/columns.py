@@ -1,4 +1,6 @@
-"""The columns of a sealed trial: operations.parquet and calls.parquet, and the arrays that analysis works on.
+"""The columns of a sealed trial, which are the arrays that analysis works on.
+
+They are stored as operations.parquet, calls.parquet and, where there were handshakes, connections.parquet.
 
 A table is a mapping from column name to a numpy array, all of one length. Rows are grouped by process, in the order
 in which their process claimed them, which is nearly, but across threads not exactly, the order of started_ns.
@@ -34,8 +36,12 @@ OPERATIONS: Final[dict[str, np.dtype[Any]]] = {
     "code": np.dtype("u4"),
     "function": np.dtype("u1"),  # of a failure, names.FUNCTIONS
     "session": np.dtype("u8"),
+    "vhost": np.dtype("u2"),  # index of the virtual host; 0 where there is none
     "verified": np.dtype("i1"),  # UNVERIFIED (nothing to verify), WRONG, RIGHT
 }
+
+YOUNGER: Final = ("vhost",)
+"""Columns that run folders of earlier versions do not have; they are zeros there."""
 
 CALLS: Final[dict[str, np.dtype[Any]]] = {
     "process": np.dtype("u2"),
@@ -52,3 +58,27 @@ CALLS: Final[dict[str, np.dtype[Any]]] = {
     "locking": np.dtype("u1"),  # dtypes.LOCKING, +128 where the tap changed it
     "state": np.dtype("u1"),  # dtypes.BEGUN, ENDED
 }
+
+CONNECTIONS: Final[dict[str, np.dtype[Any]]] = {
+    "process": np.dtype("u2"),
+    "operation": np.dtype("i8"),  # client: place of its row among its process's rows of operations.parquet; server: -1
+    **{name: np.dtype("i8") for name in ("opened_ns", "ended_ns")},
+    **{f"step{n}_{edge}_ns": np.dtype("i8") for n in (1, 2, 3, 4) for edge in ("started", "ended")},
+    "random": np.dtype("u8"),
+    "session": np.dtype("u8"),
+    "tid": np.dtype("u4"),
+    "code": np.dtype("u4"),
+    "sequence": np.dtype("u4"),
+    "thread": np.dtype("u2"),
+    "vhost": np.dtype("u2"),
+    "port": np.dtype("u2"),
+    "version": np.dtype("u2"),
+    "side": np.dtype("u1"),  # dtypes.SIDE
+    "layer": np.dtype("u1"),
+    "function": np.dtype("u1"),
+    "resumed": np.dtype("u1"),
+    "steps": np.dtype("u1"),
+    "outcome": np.dtype("u1"),  # OK, FAIL, INFO
+}
+"""One row per connection and end: a handshake of the lab's own server has one of the client and one of the server,
+with the same `random`. See rows.def for the meaning of each."""

@@ -24,4 +24,7 @@ KIND: Final = values("KIND")
 PHASE: Final = values("PHASE")
 LAYER: Final = values("LAYER")
 LOCKING: Final = values("LOCKING")
+TLS: Final = values("TLS")
+NETWORK: Final = values("NETWORK")
+SIDE: Final = values("SIDE")
 EMPTY, BEGUN, ENDED = 0, 1, 2

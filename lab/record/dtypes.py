@@ -6,9 +6,24 @@ from typing import Final
 
 import numpy as np
 
-from lab.record.definition import BEGUN, EMPTY, ENDED, KIND, LAYER, LOCKING, PHASE, fields
+from lab.record.definition import BEGUN, EMPTY, ENDED, KIND, LAYER, LOCKING, NETWORK, PHASE, SIDE, TLS, fields
 
-__all__ = ["BEGUN", "CALL", "EMPTY", "ENDED", "HEADER", "KIND", "LAYER", "LOCKING", "OPERATION", "PHASE"]
+__all__ = [
+    "BEGUN",
+    "CALL",
+    "CONNECTION",
+    "EMPTY",
+    "ENDED",
+    "HEADER",
+    "KIND",
+    "LAYER",
+    "LOCKING",
+    "NETWORK",
+    "OPERATION",
+    "PHASE",
+    "SIDE",
+    "TLS",
+]
 
 _NUMPY: Final = {"i64": "<i8", "u64": "<u8", "u32": "<u4", "u16": "<u2", "u8": "u1"}
 
@@ -30,4 +45,5 @@ HEADER: Final = np.dtype(
     ]
 )
 OPERATION: Final = np.dtype([(name, _NUMPY[kind]) for name, kind in fields("operation")])
+CONNECTION: Final = np.dtype([(name, _NUMPY[kind]) for name, kind in fields("connection")])
 CALL: Final = np.dtype([(name, _NUMPY[kind]) for name, kind in fields("call")])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-Role = Literal["root", "worker", "other"]
+Role = Literal["root", "worker", "generator", "other"]
 End = Literal["exit", "signal", "hang", "cut-off", "root-died", "never-started", "unknown"]
 """How a process ended: by itself; by a signal; killed because overdue; killed because the user interrupted; killed by
 the death of the trial root; planned but never born; unknown: the tap saw it and nobody waited for it."""
@@ -15,7 +15,9 @@ the death of the trial root; planned but never born; unknown: the tap saw it and
 class ProcessRecord:
     """One process of a trial."""
 
-    index: int  # 0 is the trial root, workers are 1..N, any further process that the tap saw follows
+    # 0 is the trial root, workers are 1..N, then generators of load, then workers that took the place of others
+    # (connections_per_child), then any further process that the tap saw
+    index: int
     role: Role
     pid: int
     end: End
@@ -28,6 +30,8 @@ class ProcessRecord:
     last_call: str | None = None  # name of the function that a crashed or hung process was in, or had called last
     in_last_call: bool = True  # whether last_call had not returned; False lays nothing at the module's door
     stack: str | None = None  # file in the trial's folder with the C stacks of a hung process
+    cpu_ns: int | None = None  # processor time from the release to the end of the load; None where it was not told
+    busy_ns: int | None = None  # and how long that was: their quotient is the process's share of one processor
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,7 @@ class TrialRecord:
     lost_rows: int
     invalid_because: tuple[str, ...] = ()
     partial: bool = False  # interrupted
+    error_texts: tuple[tuple[int, str], ...] = ()  # what OpenSSL says of its codes that stand in the rows
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -55,4 +60,5 @@ class TrialRecord:
         fields = dict(data)
         fields["processes"] = tuple(ProcessRecord(**p) for p in fields["processes"])
         fields["invalid_because"] = tuple(fields["invalid_because"])
+        fields["error_texts"] = tuple((code, text) for code, text in fields.get("error_texts", ()))
         return TrialRecord(**fields)

@@ -25,9 +25,51 @@ class TokenOrder:
 class ContextOrder:
     policy: Literal["shared", "per-process", "reinit"]
     inherit: Literal["sessions", "context"]
-    session: Literal["per-thread", "per-process", "pool", "per-operation"]
+    session: Literal["per-thread", "per-process", "pool", "per-operation"] | None  # None: the bridge's own business
     pool_size: int
-    locking: Literal["os", "none"]
+    locking: Literal["os", "none"] | None  # None: as the bridge calls C_Initialize
+
+
+@dataclass(frozen=True)
+class HostOrder:
+    """One virtual host. The client asks for `name` (SNI) at `address`, and accepts no certificate but this one."""
+
+    name: str
+    address: str
+    key_label: str
+    certificate: str  # PEM; "" for a server that the lab did not start
+
+
+@dataclass(frozen=True)
+class IntrudersOrder:
+    """Connections that are no handshakes, spread evenly over the load, of each kind."""
+
+    silent: int = 0  # connect and say nothing
+    rubbish: int = 0  # send what is not TLS
+    reset: int = 0  # reset in the middle of the ClientHello
+    mismatch: int = 0  # offer no cipher that the server has
+
+
+@dataclass(frozen=True)
+class TlsOrder:
+    server: Literal["lab", "external"]
+    bridge: Literal["direct", "engine", "provider", "software"] | None
+    bridge_library: str | None  # engine, provider: the shared object that OpenSSL loads
+    software_keys: tuple[str, ...]  # bridge software: a PEM for each host
+    version: Literal["1.2", "1.3"]
+    key_exchange: Literal["ecdhe", "rsa"]
+    ciphers: str | None
+    hosts: tuple[HostOrder, ...]
+    port: int  # 0: the root takes any that is free
+    vhost_by: Literal["sni", "ip"]
+    resumption: Literal["off", "shared", "per-process"]
+    ticket_key: str = field(repr=False)  # resumption shared: 80 bytes in hex
+    timeout_ns: int  # of one handshake, on either side
+    trust: str | None  # external: file of trusted certificates; None: the system's
+    connections_per_child: int  # 0: no end
+    generators: int
+    clients: int  # closed loop: of all generators together; open loop: the most connections that one generator has open
+    intruders: IntrudersOrder
 
 
 @dataclass(frozen=True)
@@ -35,25 +77,26 @@ class TrialOrder:
     """One trial. Times are lengths, except deadline_ns, an instant of CLOCK_MONOTONIC."""
 
     folder: str
-    kind: Literal["prefork", "worker", "threads", "spawn"]
+    kind: Literal["prefork", "worker", "event", "threads", "spawn"]
     processes: int
     threads: int
     fork_point: Literal["idle", "threads-busy", "mid-operation"]
     busy_threads: int
     start: Literal["staggered", "herd"]
-    workload: Literal["null", "sign", "random", "session-churn"]
+    workload: Literal["null", "sign", "random", "session-churn", "handshake"]
     driver: Literal["native", "python-pkcs11"]
     key: str | None
     mechanism: str | None
     token: TokenOrder | None
     context: ContextOrder | None
     open_loop: bool
-    arrivals: tuple[int, ...]  # open loop: arrivals of each thread, in the order of arrivals.i64 in the folder
+    arrivals: tuple[int, ...]  # open loop: of each thread (handshake: generator), as in arrivals.i64 in the folder
     warmup_ns: int
     duration_ns: int
     capacity: int  # rows of one process
     deadline_ns: int
     seed: int
+    tls: TlsOrder | None = None
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))
@@ -64,4 +107,9 @@ class TrialOrder:
         data["token"] = data["token"] and TokenOrder(**data["token"])
         data["context"] = data["context"] and ContextOrder(**data["context"])
         data["arrivals"] = tuple(data["arrivals"])
+        if tls := data["tls"]:
+            hosts = tuple(HostOrder(**host) for host in tls["hosts"])
+            intruders = IntrudersOrder(**tls["intruders"])
+            keys = tuple(tls["software_keys"])
+            data["tls"] = TlsOrder(**{**tls, "hosts": hosts, "intruders": intruders, "software_keys": keys})
         return TrialOrder(**data)

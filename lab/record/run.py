@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
+
 from lab.errors import LabFault, ScenarioError
-from lab.record.columns import CALLS, OPERATIONS, Table
+from lab.record.columns import CALLS, CONNECTIONS, OPERATIONS, YOUNGER, Table
 from lab.record.model import TrialRecord
 from lab.record.table import ParquetTable
 
@@ -24,6 +26,7 @@ class StoredTrial:
     record: TrialRecord
     operations: Table
     calls: Table
+    connections: Table
 
 
 @dataclass(frozen=True)
@@ -99,14 +102,22 @@ class Run:
         return StoredTrial(
             folder,
             record,
-            ParquetTable.open(folder / "operations.parquet", OPERATIONS),
+            ParquetTable.open(folder / "operations.parquet", OPERATIONS, YOUNGER),
             ParquetTable.open(folder / "calls.parquet", CALLS),
+            _connections(folder / "connections.parquet"),
         )
 
     def trials(self) -> Iterator[StoredTrial]:
         """Each sealed trial. Raises LabFault at the first that is damaged."""
         for folder in self.trial_folders:
             yield self.trial(folder)
+
+
+def _connections(path: Path) -> Table:
+    """Trials without handshakes have no such file."""
+    if not path.exists():
+        return {name: np.empty(0, dtype) for name, dtype in CONNECTIONS.items()}
+    return ParquetTable.open(path, CONNECTIONS)
 
 
 def _object(path: Path) -> dict[str, Any]:

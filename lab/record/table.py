@@ -6,7 +6,7 @@ decodes each group once and holds no more than one group besides the part itself
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,17 +21,18 @@ from lab.errors import LabFault
 class ParquetTable(Mapping[str, NDArray[Any]]):
     """The columns of a file, each of the dtype that it must have. Use open()."""
 
-    def __init__(self, path: Path, file: Any, columns: Mapping[str, np.dtype[Any]]) -> None:
+    def __init__(self, path: Path, file: Any, columns: Mapping[str, np.dtype[Any]], absent: frozenset[str]) -> None:
         self._path = path
         self._file = file
         self._columns = columns
+        self._absent = absent
         sizes = [file.metadata.row_group(group).num_rows for group in range(file.metadata.num_row_groups)]
         self._edges = np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])
         self._latest: tuple[int, dict[str, NDArray[Any]]] | None = None
 
     @staticmethod
-    def open(path: Path, columns: Mapping[str, Any]) -> ParquetTable:
-        """`columns` maps names to numpy dtypes.
+    def open(path: Path, columns: Mapping[str, Any], younger: Collection[str] = ()) -> ParquetTable:
+        """`columns` maps names to numpy dtypes. Those in `younger` are zeros where an earlier version wrote the file.
 
         Raises LabFault where the file is missing, is no Parquet file, or lacks a column.
         """
@@ -43,14 +44,17 @@ class ParquetTable(Mapping[str, NDArray[Any]]):
             raise LabFault(f"{path}: is missing") from None
         except (OSError, pa.ArrowException) as problem:
             raise LabFault(f"{path}: is not a readable Parquet file ({problem})") from None
-        missing = [name for name in columns if name not in file.schema_arrow.names]
+        absent = [name for name in columns if name not in file.schema_arrow.names]
+        missing = [name for name in absent if name not in younger]
         if missing:
             raise LabFault(f"{path}: has no column {', '.join(missing)}")
-        return ParquetTable(path, file, columns)
+        return ParquetTable(path, file, columns, frozenset(absent))
 
     def __getitem__(self, name: str) -> NDArray[Any]:
         if name not in self._columns:
             raise KeyError(name)
+        if name in self._absent:
+            return np.zeros(self.rows, self._columns[name])
         return self._array(self._file.read(columns=[name]).column(0), name)
 
     def __iter__(self) -> Iterator[str]:
@@ -81,8 +85,11 @@ class ParquetTable(Mapping[str, NDArray[Any]]):
     def _group(self, group: int) -> dict[str, NDArray[Any]]:
         if self._latest is None or self._latest[0] != group:
             self._latest = None  # before the next is decoded: never two at once
-            table = self._file.read_row_group(group, columns=list(self._columns))
-            self._latest = (group, {name: self._array(table.column(name), name) for name in self._columns})
+            present = [name for name in self._columns if name not in self._absent]
+            table = self._file.read_row_group(group, columns=present)
+            found = {name: self._array(table.column(name), name) for name in present}
+            found |= {name: np.zeros(len(table), self._columns[name]) for name in self._absent}
+            self._latest = (group, found)
         return self._latest[1]
 
     def _array(self, column: Any, name: str) -> NDArray[Any]:

@@ -15,28 +15,30 @@ CKR_SLOT_ID_INVALID, CKR_GENERAL_ERROR, CKR_TOKEN_NOT_PRESENT, CKR_KEY_HANDLE_IN
 class SetUpFailed(Exception):
     """A step of the set-up failed: this process has no usable context. The operations it was to do are refused."""
 
-    def __init__(self, function: str, ckr: int) -> None:
-        super().__init__(f"{function} {ckr_name(ckr)}")
+    def __init__(self, function: str, code: int, layer: str = "pkcs11", said: str | None = None) -> None:
+        """`said`: what is to be read instead of the name of a CKR code, for a code of another layer."""
+        super().__init__(f"{function} {said or ckr_name(code)}")
         self.function = function
-        self.ckr = ckr
+        self.code = code
+        self.layer = layer
 
     @property
     def refusal(self) -> tuple[int, int]:
-        """CKR code and number of the function, for the rows of the refused operations."""
-        return self.ckr, FUNCTION_NUMBER.get(self.function, 0)
+        """Code and number of the function, for the rows of the refused operations."""
+        return self.code, FUNCTION_NUMBER.get(self.function, 0)
 
 
 @contextmanager
-def step(drive: Drive, kind: str, phase: str = "setup") -> Iterator[None]:
+def step(drive: Drive, kind: str, phase: str = "setup", vhost: int = 0) -> Iterator[None]:
     """Records the block as one row; a CryptokiError in it is recorded and becomes SetUpFailed."""
-    row = drive.begin(kind, phase)
+    row = drive.begin(kind, phase, vhost=vhost)
     try:
         yield
     except CryptokiError as error:
         drive.end(row, error.ckr, FUNCTION_NUMBER.get(error.function, 0))
         raise SetUpFailed(error.function, error.ckr) from None
     except SetUpFailed as error:
-        drive.end(row, *error.refusal)
+        drive.end(row, *error.refusal, layer=error.layer)
         raise
     except NotAModule as error:
         drive.end(row, CKR_GENERAL_ERROR)

@@ -27,12 +27,13 @@ def in_c(tmp_path_factory: pytest.TempPathFactory) -> dict[str, int]:
         ("rows_header", HEADER_FIELDS),
         ("operation_row", fields_of("operation")),
         ("call_row", fields_of("call")),
+        ("connection_row", fields_of("connection")),
     ):
         lines.append(f'printf("{struct} %zu\\n", sizeof(struct {struct}));')
         for field in fields:
             lines.append(f'printf("{struct}.{field} %zu\\n", offsetof(struct {struct}, {field}));')
             lines.append(f'printf("{struct}.{field}.bytes %zu\\n", sizeof(((struct {struct} *)0)->{field}));')
-    for group in ("KIND", "PHASE", "LAYER", "LOCKING"):
+    for group in ("KIND", "PHASE", "LAYER", "LOCKING", "TLS", "NETWORK", "SIDE"):
         lines += [f'printf("{group}_{name} %d\\n", {group}_{name});' for name in getattr(dtypes, group)]
     for name in ("ROW_EMPTY", "ROW_BEGUN", "ROW_ENDED", "ROWS_HEADER_BYTES", "ROW_BYTES"):
         lines.append(f'printf("{name} %d\\n", {name});')
@@ -53,7 +54,12 @@ def in_c(tmp_path_factory: pytest.TempPathFactory) -> dict[str, int]:
 
 @pytest.mark.parametrize(
     ("struct", "dtype"),
-    [("rows_header", dtypes.HEADER), ("operation_row", dtypes.OPERATION), ("call_row", dtypes.CALL)],
+    [
+        ("rows_header", dtypes.HEADER),
+        ("operation_row", dtypes.OPERATION),
+        ("call_row", dtypes.CALL),
+        ("connection_row", dtypes.CONNECTION),
+    ],
 )
 def test_every_field_has_one_place_and_size(in_c: dict[str, int], struct: str, dtype: np.dtype[np.void]) -> None:
     assert in_c[struct] == dtype.itemsize
