@@ -25,9 +25,11 @@ class TokenOrder:
 class ContextOrder:
     policy: Literal["shared", "per-process", "reinit"]
     inherit: Literal["sessions", "context"]
-    session: Literal["per-thread", "per-process", "pool", "per-operation"] | None  # None: the bridge's own business
+    session: Literal[
+        "per-thread", "per-process", "pool", "per-operation"
+    ]  # bridges engine and provider decide themselves
     pool_size: int
-    locking: Literal["os", "none"] | None  # None: as the bridge calls C_Initialize
+    locking: Literal["os", "none"]  # as session
 
 
 @dataclass(frozen=True)
