@@ -25,11 +25,9 @@ class TokenOrder:
 class ContextOrder:
     policy: Literal["shared", "per-process", "reinit"]
     inherit: Literal["sessions", "context"]
-    session: Literal[
-        "per-thread", "per-process", "pool", "per-operation"
-    ]  # bridges engine and provider decide themselves
+    session: Literal["per-thread", "per-process", "pool", "per-operation"]  # engine, provider: their own business
     pool_size: int
-    locking: Literal["os", "none"]  # as session
+    locking: Literal["os", "none"]
 
 
 @dataclass(frozen=True)
