@@ -12,12 +12,12 @@ from typing import Any
 import pandas as pd
 import pyarrow.parquet as pq
 
-from lab.record.dtypes import KIND, LOCKING, PHASE
+from lab.record.dtypes import KIND, LOCKING, PHASE, SIDE
 from lab.record.names import ckr_name, function_name
 from tests.runs import Place
 
 LOAD_PHASES = ("warmup", "measured")
-OPERATION_KINDS = ("null", "sign", "random", "session_churn")
+OPERATION_KINDS = ("null", "sign", "random", "session_churn", "handshake")
 
 Tables = Mapping[str, Mapping[str, Any]]
 
@@ -65,9 +65,23 @@ class Sealed:
         )
         return named.sort_values("started_ns", kind="stable")
 
+    @cached_property
+    def connections(self) -> pd.DataFrame:
+        """connections.parquet: what both ends of each connection saw."""
+        sides = {number: name for name, number in SIDE.items()}
+        frame = _read(self.folder / "connections.parquet")
+        return frame.assign(side=frame.side.map(sides))
+
+    def connections_of(self, side: str) -> pd.DataFrame:
+        return self.connections[self.connections.side == side]
+
     @property
     def workers(self) -> list[dict[str, Any]]:
         return [process for process in self.trial["processes"] if process["role"] == "worker"]
+
+    @property
+    def generators(self) -> list[dict[str, Any]]:
+        return [process for process in self.trial["processes"] if process["role"] == "generator"]
 
     @property
     def root(self) -> dict[str, Any]:

@@ -55,6 +55,7 @@ class TlsOrder:
     server: Literal["lab", "external"]
     bridge: Literal["direct", "engine", "provider", "software"] | None
     bridge_library: str | None  # engine, provider: the shared object that OpenSSL loads
+    bridge_config: str | None  # provider: the openssl.cnf that says so, which holds no PIN
     software_keys: tuple[str, ...]  # bridge software: a PEM for each host
     version: Literal["1.2", "1.3"]
     key_exchange: Literal["ecdhe", "rsa"]

@@ -19,11 +19,13 @@ from lab.plan import PlannedTrial, arrivals
 from lab.record.begun import note_begun
 from lab.record.folder import slug
 from lab.record.model import ProcessRecord, TrialRecord
-from lab.record.order import ContextOrder, TokenOrder, TrialOrder
+from lab.record.order import ContextOrder, TlsOrder, TokenOrder, TrialOrder
 from lab.record.seal import Verification
-from lab.scenario import Arm
+from lab.scenario import Arm, Topology
 from lab.tokens.model import Token, TokenAccess
+from lab.topology.hosts import Hosts
 from lab.topology.line import KeeperLine
+from lab.topology.tls import tls_order
 from lab.topology.watch import Seen, Watch, facts_of
 
 _NS: Final = 1_000_000_000
@@ -31,11 +33,14 @@ _NS: Final = 1_000_000_000
 # the clock twice, and SoftHSM opens and closes a session in a microsecond.
 _FASTEST_HZ: Final = {"null": 50_000_000}
 _FASTEST_OTHER_HZ: Final = 10_000_000
+_FASTEST_HANDSHAKES_HZ: Final = 100_000
 _MOST_ROWS: Final = 1 << 30
 _SET_UP_ROWS: Final = 4096
 _CALLS_PER_OPERATION: Final = 4
 _LEAST_CALL_ROWS: Final = 1 << 20
 ARRIVALS: Final = "arrivals.i64"
+_NO_SERVERS: Final = Topology()
+"""The shape in the order of a trial whose server is external: nothing of it is looked at."""
 
 
 @dataclass(frozen=True)
@@ -50,11 +55,17 @@ class Bench:
 
 
 def run_trial(
-    bench: Bench, planned: PlannedTrial, arm: Arm, token: Token | None, check: Verification | None
+    bench: Bench,
+    planned: PlannedTrial,
+    arm: Arm,
+    token: Token | None,
+    check: Verification | None,
+    hosts: Hosts | None = None,
 ) -> tuple[Path, TrialRecord]:
     """Runs one trial; returns its folder, with the rows in it, and what is known of it without them.
 
-    `check` is noted down for a recovery of the rows, should the coordinator die; nothing is verified here.
+    `check` is noted down for a recovery of the rows, should the coordinator die; nothing is verified here. `hosts` are
+    those of a handshake arm.
 
     Raises LabFault where the machine is at its limits (disk, processes). Every process of the trial has ended then too.
     """
@@ -64,11 +75,12 @@ def run_trial(
         folder.mkdir()
         access = token.restore(private, arm.workload.key) if token else None
         due = arrivals(arm, bench.seed, planned.block)
-        order = order_of(arm, planned, folder, access, due)
+        tls = tls_order(arm, hosts, private) if hosts else None
+        order = order_of(arm, planned, folder, access, due, tls)
         if due:
             np.concatenate(due).astype("<i8").tofile(folder / ARRIVALS)
         note_begun(folder, _record(planned, arm, order, None), check)
-        watch = _play(bench, folder, order, access)
+        watch = _play(bench, folder, order, _environment(arm, folder, order, access))
     except OSError as error:
         raise LabFault(f"{error.filename or folder}: {error.strerror}") from None
     finally:
@@ -77,14 +89,14 @@ def run_trial(
     return folder, _record(planned, arm, order, watch)
 
 
-def _play(bench: Bench, folder: Path, order: TrialOrder, access: TokenAccess | None) -> Watch:
+def _play(bench: Bench, folder: Path, order: TrialOrder, environment: dict[str, str]) -> Watch:
     given, to_give = os.pipe()
     report, to_report = os.pipe()
     os.set_blocking(report, False)
     errors = os.open(folder / "stderr.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    environment = {**bench.line.environment, **_tap(folder, order, access)}
     try:
-        pid = bench.line.spawn(program.command("lab.worker.root"), environment, [given, errors, to_report])
+        everything = {**bench.line.environment, **environment}
+        pid = bench.line.spawn(program.command("lab.worker.root"), everything, [given, errors, to_report])
         for end in (given, errors, to_report):
             os.close(end)
         with os.fdopen(to_give, "wb") as pipe:
@@ -101,12 +113,17 @@ def _play(bench: Bench, folder: Path, order: TrialOrder, access: TokenAccess | N
     return watch
 
 
-def _tap(folder: Path, order: TrialOrder, access: TokenAccess | None) -> dict[str, str]:
-    """Environment of the tap, and of the token behind it."""
+def _environment(arm: Arm, folder: Path, order: TrialOrder, access: TokenAccess | None) -> dict[str, str]:
+    """Environment of the tap, of the token behind it, and of OpenSSL."""
+    # The machine's own openssl.cnf may load engines and providers, or change what is offered.
+    openssl = {"OPENSSL_CONF": os.devnull} if order.tls else {}
     if access is None:
-        return {}
+        return openssl
     rows = min(_MOST_ROWS, max(_LEAST_CALL_ROWS, _CALLS_PER_OPERATION * order.capacity))
+    if order.tls and order.tls.bridge_library and arm.context and arm.context.locking:
+        openssl["LAB_TAP_LOCKING"] = arm.context.locking  # what a library asks for cannot be set otherwise
     return {
+        **openssl,
         **access.environment,
         "LAB_TAP_MODULE": str(access.module),
         "LAB_TAP_DIR": str(folder),
@@ -121,16 +138,18 @@ def order_of(
     folder: Path,
     access: TokenAccess | None,
     due: tuple[NDArray[np.int64], ...],
+    tls: TlsOrder | None = None,
 ) -> TrialOrder:
     """The trial as its root is told it. The clock of its time-out starts here."""
+    topology = arm.topology or _NO_SERVERS
     return TrialOrder(
         folder=str(folder),
-        kind=arm.topology.kind,
-        processes=arm.topology.processes,
-        threads=arm.topology.threads,
-        fork_point=arm.topology.fork_point,
-        busy_threads=arm.topology.busy_threads or 0,
-        start=arm.topology.start,
+        kind=topology.kind,
+        processes=topology.processes if arm.topology else 0,
+        threads=topology.threads,
+        fork_point=topology.fork_point,
+        busy_threads=topology.busy_threads or 0,
+        start=topology.start,
         workload=arm.workload.kind,
         driver=arm.workload.driver or "native",
         key=arm.workload.key,
@@ -144,6 +163,7 @@ def order_of(
         capacity=_capacity(arm, due),
         deadline_ns=time.monotonic_ns() + round(arm.timeout_s * _NS),
         seed=planned.seed,
+        tls=tls,
     )
 
 
@@ -159,25 +179,33 @@ def _context_order(arm: Arm) -> ContextOrder | None:
     if context is None:
         return None
     inherit = context.inherit or "sessions"
-    return ContextOrder(context.policy, inherit, context.session, context.pool_size or 1, context.locking)
+    session, locking = context.session or "per-thread", context.locking or "os"  # None: a bridge's own business
+    return ContextOrder(context.policy, inherit, session, context.pool_size or 1, locking)
 
 
 def _capacity(arm: Arm, due: tuple[NDArray[np.int64], ...]) -> int:
     """Rows that one process may need."""
+    length_s = arm.load.warmup_s + arm.load.duration_s
+    if arm.tls:  # any server may get all connections, and intruders too
+        most = sum(map(len, due)) if due else round(length_s * _FASTEST_HANDSHAKES_HZ)
+        return min(_MOST_ROWS, most + sum(arm.load.intruders.counts if arm.load.intruders else ()) + _SET_UP_ROWS)
+    assert arm.topology is not None
     threads = arm.topology.threads
     busy = round(arm.timeout_s * _FASTEST_OTHER_HZ) * (arm.topology.busy_threads or 0)
     if due:
         most = max(sum(map(len, due[first : first + threads])) for first in range(0, len(due), threads))
         return min(_MOST_ROWS, most + _SET_UP_ROWS + 2 * threads + busy)
-    length_s = arm.load.warmup_s + arm.load.duration_s
     fastest_hz = _FASTEST_HZ.get(arm.workload.kind, _FASTEST_OTHER_HZ)
     return min(_MOST_ROWS, round(length_s * fastest_hz * threads) + _SET_UP_ROWS + busy)
 
 
 def _record(planned: PlannedTrial, arm: Arm, order: TrialOrder, watch: Watch | None) -> TrialRecord:
     """What the watch saw; without one, what is planned."""
-    seen = watch.seen if watch else {}
-    all_seen = [seen.get(n, Seen(n, 0, None, end="never-started")) for n in range(arm.topology.processes + 1)]
+    seen = dict(watch.seen) if watch else {}
+    generators = order.tls.generators if order.tls else 0
+    for process in range(order.processes + generators + 1):
+        role = "root" if not process else "worker" if process <= order.processes else "generator"
+        seen.setdefault(process, Seen(process, 0, None, end="never-started", role=role))
     return TrialRecord(
         number=planned.number,
         block=planned.block,
@@ -186,7 +214,7 @@ def _record(planned: PlannedTrial, arm: Arm, order: TrialOrder, watch: Watch | N
         released_ns=watch.released_ns if watch else None,
         warmup_ns=order.warmup_ns,
         duration_ns=order.duration_ns,
-        processes=tuple(_process(watch, one, order) for one in all_seen),
+        processes=tuple(_process(watch, seen[process], order) for process in sorted(seen)),
         lost_rows=0,
         invalid_because=tuple(watch.faults) if watch else (),
         partial=watch.partial if watch else True,
@@ -194,14 +222,22 @@ def _record(planned: PlannedTrial, arm: Arm, order: TrialOrder, watch: Watch | N
 
 
 def _process(watch: Watch | None, seen: Seen, order: TrialOrder) -> ProcessRecord:
-    first = (seen.process - 1) * order.threads
     return ProcessRecord(
         index=seen.process,
-        role="worker" if seen.process else "root",
+        role=seen.role,
         pid=seen.pid,
-        planned=sum(order.arrivals[first : first + order.threads]) if seen.process else 0,
+        planned=_planned(seen, order),
         pss_kib=watch.pss_kib.get(seen.process) if watch else None,
-        threads=order.threads if seen.process else 1,
+        threads=order.threads if seen.role == "worker" else 1,
         finished=seen.finished or (watch is not None and watch.done and not seen.process),
         **facts_of(seen),
     )
+
+
+def _planned(seen: Seen, order: TrialOrder) -> int:
+    """Operations of an open loop that are this process's to begin."""
+    if order.tls:
+        first, many = seen.process - order.processes - 1, int(seen.role == "generator")
+    else:
+        first, many = (seen.process - 1) * order.threads, order.threads if seen.role == "worker" else 0
+    return sum(order.arrivals[first : first + many])

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from lab.record.model import End
+from lab.record.model import End, Role
 from lab.topology.line import KeeperLine, kill, open_handle
 from lab.topology.stacks import save_stack
 
@@ -36,6 +36,9 @@ class Seen:
     ready: bool = False  # its set-up is over: from then on it waits for the root's release
     begun: bool = False  # it was told to set up its context: from then on it can hang
     finished: bool = False
+    role: Role = "worker"
+    cpu_ns: int | None = None
+    busy_ns: int | None = None
     end: End | None = None
     status: int = 0
     detail: str | None = None
@@ -58,12 +61,13 @@ class Watch:
     done: bool = False
     faults: list[str] = field(default_factory=list)
     partial: bool = False
+    serving: bool = False  # workers are servers, and nobody has told them to stop
     _rest: bytes = b""
     _stacks: int = 0
 
     def run(self) -> None:
         """Returns when the root has ended and every process has been accounted for."""
-        self.seen[0] = Seen(0, self.root_pid, open_handle(self.root_pid))
+        self.seen[0] = Seen(0, self.root_pid, open_handle(self.root_pid), role="root")
         with selectors.DefaultSelector() as selector:
             for source in (self.report, self.line, self.interrupted):
                 selector.register(source, selectors.EVENT_READ)
@@ -97,8 +101,12 @@ class Watch:
 
     # events
 
-    def _on_born(self, process: int, pid: int) -> None:
-        self.seen[process] = Seen(process, pid, open_handle(pid))
+    def _on_born(self, process: int, pid: int, role: Role) -> None:
+        self.seen[process] = Seen(process, pid, open_handle(pid), role=role)
+        self.serving |= role == "generator"
+
+    def _on_stopping(self) -> None:
+        self.serving = False
 
     def _on_ready(self, process: int, failure: str | None) -> None:
         self.seen[process].ready = True
@@ -113,8 +121,11 @@ class Watch:
     def _on_released(self, at_ns: int) -> None:
         self.released_ns = at_ns
 
-    def _on_finished(self, process: int, failure: str | None) -> None:
-        self.seen[process].finished = True
+    def _on_finished(self, process: int, cpu_ns: int, busy_ns: int) -> None:
+        seen = self.seen[process]
+        seen.finished = True
+        if busy_ns:
+            seen.cpu_ns, seen.busy_ns = cpu_ns, busy_ns
 
     def _on_memory(self, pss_kib: dict[str, int | None]) -> None:
         self.pss_kib = {int(process): pss for process, pss in pss_kib.items()}
@@ -140,7 +151,9 @@ class Watch:
             seen.handle = None
         if seen.end is None:
             if seen.process and os.WIFEXITED(status) and os.WEXITSTATUS(status) == os.EX_SOFTWARE:
-                self.faults.append(f"worker {seen.process}: a fault of the lab, see stderr.log in {self.folder.name}")
+                self.faults.append(
+                    f"{seen.role} {seen.process}: a fault of the lab, see stderr.log in {self.folder.name}"
+                )
             seen.end = "signal" if os.WIFSIGNALED(status) else "exit"
             seen.status = os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
 
@@ -163,6 +176,8 @@ class Watch:
         """Whether it is the root's turn, so that this worker cannot be the one that hangs."""
         if self.pss_kib:  # all were told to leave
             return False
+        if self.serving and seen.role == "worker" and seen.ready:
+            return True
         return seen.finished or (seen.ready and self.released_ns is None)
 
     def _account(self, root_status: int) -> None:
@@ -180,4 +195,11 @@ class Watch:
 
 def facts_of(seen: Seen) -> dict[str, Any]:
     """What a ProcessRecord takes over."""
-    return {"end": seen.end or "unknown", "status": seen.status, "detail": seen.detail, "stack": seen.stack}
+    return {
+        "end": seen.end or "unknown",
+        "status": seen.status,
+        "detail": seen.detail,
+        "stack": seen.stack,
+        "cpu_ns": seen.cpu_ns,
+        "busy_ns": seen.busy_ns,
+    }

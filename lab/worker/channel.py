@@ -7,7 +7,7 @@ import socket
 from dataclasses import dataclass
 from typing import Any, Literal
 
-Word = Literal["begin", "ready", "release", "finished", "leave"]
+Word = Literal["begin", "ready", "release", "stop", "finished", "leave"]
 
 
 @dataclass(frozen=True)
@@ -15,6 +15,8 @@ class Message:
     word: Word
     at_ns: int = 0  # release: when
     failure: str | None = None  # ready: the step of the set-up that failed
+    cpu_ns: int = 0  # finished: processor time of this process since the release
+    busy_ns: int = 0  # finished: and how long ago that was
 
 
 class Channel:
@@ -31,9 +33,11 @@ class Channel:
     def fileno(self) -> int:
         return self.end.fileno()
 
-    def send(self, word: Word, at_ns: int = 0, failure: str | None = None) -> None:
+    def send(
+        self, word: Word, at_ns: int = 0, failure: str | None = None, cpu_ns: int = 0, busy_ns: int = 0
+    ) -> None:
         """Raises OSError when the other end is gone."""
-        self.end.send(json.dumps([word, at_ns, failure]).encode())
+        self.end.send(json.dumps([word, at_ns, failure, cpu_ns, busy_ns]).encode())
 
     def recv(self) -> Message:
         raw = self.end.recv(65536)
@@ -42,10 +46,11 @@ class Channel:
         fields: list[Any] = json.loads(raw)
         return Message(*fields)
 
-    def wait_for(self, word: Word) -> Message:
+    def wait_for(self, *words: Word) -> Message:
+        """The next message, which must be one of these."""
         message = self.recv()
-        if message.word != word:
-            raise EOFError(f"expected {word}, got {message.word}")
+        if message.word not in words:
+            raise EOFError(f"expected {' or '.join(words)}, got {message.word}")
         return message
 
     def close(self) -> None:

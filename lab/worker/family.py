@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import traceback
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from lab import program
 from lab.record.order import TrialOrder
@@ -19,13 +22,15 @@ from lab.worker.steps import SetUpFailed
 
 @dataclass
 class Child:
-    """One worker as its root sees it."""
+    """One worker, or generator of load, as its root sees it."""
 
     process: int
     pid: int
     handle: int  # pidfd: readable when it has ended
     channel: Channel
+    role: Literal["worker", "generator"] = "worker"
     ready: bool = False
+    failed: bool = False  # its set-up did
     finished: bool = False
     ended: bool = False
 
@@ -38,7 +43,12 @@ class Child:
 
 
 def fork(
-    order: TrialOrder, process: int, context: Context, failure: SetUpFailed | None, siblings: list[Child]
+    order: TrialOrder,
+    process: int,
+    context: Context,
+    failure: SetUpFailed | None,
+    siblings: list[Child],
+    listeners: Sequence[socket.socket] = (),
 ) -> Child:
     """A worker that shares its root's memory as it stands: the fork that the whole lab is about."""
     ours, theirs = Channel.pair()
@@ -55,7 +65,7 @@ def fork(
                 if not sibling.ended:
                     os.close(sibling.handle)
             ours.close()
-            status = live(order, process, theirs, context, failure)
+            status = live(order, process, theirs, context, failure, listeners)
         except BaseException:  # whatever it is, it must not run on as a second root
             traceback.print_exc()
         finally:
@@ -64,14 +74,27 @@ def fork(
     return Child(process, pid, os.pidfd_open(pid), ours)
 
 
-def spawn(order: TrialOrder, process: int) -> Child:
+def spawn(order: TrialOrder, process: int, listeners: Sequence[socket.socket] = ()) -> Child:
     """A worker with no fork relation to the token's context: a new program that is told the order through a pipe."""
+    descriptors = [listener.fileno() for listener in listeners]
+    return _start("lab.worker.spawned", order, process, descriptors)
+
+
+def generator(order: TrialOrder, process: int) -> Child:
+    """A generator of load: a new program too, and no part of the server in any way."""
+    child = _start("lab.worker.generator", order, process, [])
+    child.role = "generator"
+    return child
+
+
+def _start(module: str, order: TrialOrder, process: int, descriptors: list[int]) -> Child:
     ours, theirs = Channel.pair()
-    command = program.command("lab.worker.spawned", str(process), str(theirs.fileno()), str(os.getpid()))
-    spawned = subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=[theirs.fileno()])
+    passed = [theirs.fileno(), *descriptors]
+    words = [str(process), str(theirs.fileno()), str(os.getpid()), *map(str, descriptors)]
+    started = subprocess.Popen(program.command(module, *words), stdin=subprocess.PIPE, pass_fds=passed)
     theirs.close()
-    assert spawned.stdin is not None
-    with spawned.stdin as pipe:
+    assert started.stdin is not None
+    with started.stdin as pipe:
         pipe.write(order.to_json().encode())
-    spawned.returncode = 0  # reaped here by pid, like every other child; Popen must not try
-    return Child(process, spawned.pid, os.pidfd_open(spawned.pid), ours)
+    started.returncode = 0  # reaped here by pid, like every other child; Popen must not try
+    return Child(process, started.pid, os.pidfd_open(started.pid), ours)

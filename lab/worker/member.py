@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import mmap
 import os
+import socket
 import threading
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
 
 from lab.errors import LabFault
@@ -23,6 +25,10 @@ _GIVE_UP_BEFORE_DEADLINE_NS = 500_000_000
 
 def context_of(order: TrialOrder) -> Context:
     """The context that the order's driver makes; python-pkcs11 is imported only by those who use it."""
+    if order.tls is not None:
+        from lab.worker.tls_context import TlsContext
+
+        return TlsContext(order, order.tls)
     if order.token is None or order.context is None:
         return NullContext()
     if order.driver == "python-pkcs11":
@@ -36,15 +42,22 @@ def drive_of(order: TrialOrder, process: int) -> Drive:
     """The rows of one process. Raises LabFault."""
     from lab.record.mechanisms import SIGNATURE_BYTES
 
-    output_bytes = SIGNATURE_BYTES[order.key] if order.key else 0
+    output_bytes = SIGNATURE_BYTES[order.key] if order.key and order.tls is None else 0
     return Drive(Path(order.folder), process, order.capacity, output_bytes)
 
 
-def live(order: TrialOrder, process: int, channel: Channel, context: Context, inherited: SetUpFailed | None) -> int:
+def live(
+    order: TrialOrder,
+    process: int,
+    channel: Channel,
+    context: Context,
+    inherited: SetUpFailed | None,
+    listeners: Sequence[socket.socket] = (),
+) -> int:
     """Runs worker `process` to its end; returns its exit status. `inherited` is the root's own failure to set up."""
     try:
         channel.wait_for("begin")
-        return _work(order, process, channel, context, inherited)
+        return _work(order, process, channel, context, inherited, listeners)
     except (EOFError, ConnectionError):
         return 1  # the root is gone, and this process with it
     except (LabFault, OSError) as fault:
@@ -55,7 +68,14 @@ def live(order: TrialOrder, process: int, channel: Channel, context: Context, in
         return os.EX_SOFTWARE
 
 
-def _work(order: TrialOrder, process: int, channel: Channel, context: Context, inherited: SetUpFailed | None) -> int:
+def _work(
+    order: TrialOrder,
+    process: int,
+    channel: Channel,
+    context: Context,
+    inherited: SetUpFailed | None,
+    listeners: Sequence[socket.socket],
+) -> int:
     policy = policy_of(order)
     drive = drive_of(order, process)
     failure = inherited
@@ -68,10 +88,17 @@ def _work(order: TrialOrder, process: int, channel: Channel, context: Context, i
         resume = order.fork_point == "mid-operation" and policy.in_root and not policy.owns_sessions
         context.once("first", resume)
     channel.send("ready", failure=str(failure) if failure else None)
-    release_ns = channel.wait_for("release").at_ns
-    _load(order, process, drive, context, failure, release_ns)
-    channel.send("finished")
-    channel.wait_for("leave")
+    if order.tls is not None:
+        from lab.worker.server import serve
+
+        cpu_ns, busy_ns = serve(order, process, channel, context, listeners, failure)
+        channel.send("finished", cpu_ns=cpu_ns, busy_ns=busy_ns)
+    else:
+        release_ns = channel.wait_for("release").at_ns
+        _load(order, process, drive, context, failure, release_ns)
+        channel.send("finished")
+    while channel.wait_for("leave", "stop").word != "leave":
+        pass  # a server that had its share of connections may be told to stop after it did
     if inherited is None:
         try:
             context.leave(drive, policy.owns_context, policy.owns_sessions)

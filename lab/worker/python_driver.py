@@ -21,7 +21,8 @@ from lab.native.loops import Drive, Load, Work, wait_until
 from lab.record.mechanisms import mechanism
 from lab.record.names import FUNCTION_NUMBER, MECHANISM, ckr_number
 from lab.record.order import ContextOrder, TokenOrder, TrialOrder
-from lab.worker.context import FOREVER_NS, session_count
+from lab.worker.context import FOREVER_NS
+from lab.worker.pkcs11_library import session_count
 from lab.worker.steps import CKR_GENERAL_ERROR, step
 
 _PAUSE_AFTER_FAILURE_S: Final = 0.001  # as the loops in C

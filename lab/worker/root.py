@@ -3,6 +3,10 @@
     order (stdin, JSON) -> context policy before the fork -> fork N workers -> set-ups, one by one or all at once
       -> release -> load -> memory -> leave -> parent's check -> done
 
+Where handshakes are the load, workers are servers: the root makes their listening sockets, starts generators of load
+before there is any context, and stops the servers when the generators have finished. A server that ends after its share
+of connections (connections_per_child) is replaced.
+
 The root never decides that something hangs: it reports facts as JSON lines on its report pipe, and the coordinator,
 which outlives any hang here, kills what is overdue. A killed worker is to the root a worker that ended.
 """
@@ -14,13 +18,15 @@ import os
 import selectors
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any, Final
 
 from lab.errors import LabFault
 from lab.native.cryptoki import CryptokiError
 from lab.record.order import TrialOrder
-from lab.worker.family import Child, fork, spawn
+from lab.worker.family import Child, fork, generator, spawn
+from lab.worker.listeners import listen
 from lab.worker.member import context_of, drive_of
 from lab.worker.policies import policy_of
 from lab.worker.process import die_with_parent, leave_no_core, let_stacks_be_read, pss_kib
@@ -41,6 +47,9 @@ class Root:
     """One trial's tree from the inside."""
 
     def __init__(self, order: TrialOrder) -> None:
+        self.listeners = listen(order.tls) if order.tls and order.tls.server == "lab" else []
+        if self.listeners and order.tls:
+            order = replace(order, tls=replace(order.tls, port=self.listeners[0].getsockname()[1]))
         self.order = order
         self.policy = policy_of(order)
         self.context = context_of(order)
@@ -48,8 +57,18 @@ class Root:
         self.failure: SetUpFailed | None = None
         self.children: list[Child] = []
         self.selector = selectors.DefaultSelector()
+        self.released_ns: int | None = None  # while servers serve: ends replaced, set-ups released at once
+
+    @property
+    def generators(self) -> int:
+        return self.order.tls.generators if self.order.tls else 0
+
+    def workers(self) -> Iterator[Child]:
+        return (child for child in self.children if child.role == "worker")
 
     def run(self) -> None:
+        for process in range(1, self.generators + 1):
+            self._adopt(generator(self.order, self.order.processes + process))
         self._before_fork()
         for process in range(1, self.order.processes + 1):
             self._bear(process)
@@ -59,11 +78,21 @@ class Root:
         except SetUpFailed:
             pass  # on record as a background row: its children may have harmed the parent's context
         self._release()
+        if self.generators:
+            self._serve()
         self._until(lambda child: child.finished)
         report("memory", pss_kib={child.process: pss_kib(child.pid) for child in self.children if not child.ended})
         self._tell_all("leave")
         self._until(lambda child: False)
         self._after_children()
+
+    def _serve(self) -> None:
+        """Until the generators have finished, however long servers, which nobody has told to stop, would go on."""
+        self._until(lambda child: child.role == "worker" or child.finished)
+        self.released_ns = None
+        report("stopping")
+        for child in list(self.workers()):
+            self._tell(child, "stop")
 
     def _before_fork(self) -> None:
         try:
@@ -82,23 +111,32 @@ class Root:
 
     def _bear(self, process: int) -> None:
         if self.order.kind == "spawn":
-            child = spawn(self.order, process)
+            self._adopt(spawn(self.order, process, self.listeners))
         else:
-            child = fork(self.order, process, self.context, self.failure, self.children)
+            self._adopt(fork(self.order, process, self.context, self.failure, self.children, self.listeners))
+
+    def _adopt(self, child: Child) -> None:
         self.children.append(child)
         self.selector.register(child.handle, selectors.EVENT_READ, (child, "handle"))
         self.selector.register(child.channel, selectors.EVENT_READ, (child, "channel"))
-        report("born", process=process, pid=child.pid)
+        report("born", process=child.process, pid=child.pid, role=child.role)
 
     def _set_up(self) -> None:
+        for child in self.children:
+            if child.role == "generator":
+                self._tell(child, "begin")
         if self.order.start == "herd":
-            self._tell_all("begin")
+            for child in self.workers():
+                self._tell(child, "begin")
         else:
             patience_s = min(_STAGGER_PATIENCE_S, self._spare_s() / 2 / len(self.children))
-            for child in self.children:
+            for child in list(self.workers()):
                 self._tell(child, "begin")
                 self._until(lambda c, this=child: c is not this or c.ready, patience_s)  # type: ignore[misc]
         self._until(lambda child: child.ready, self._spare_s() / 2)
+        if all(child.ended or child.failed for child in self.workers()):
+            for listener in self.listeners:  # nobody will ever accept: clients are refused, as they must be
+                listener.close()
 
     def _spare_s(self) -> float:
         """What is left of the trial's time after its load, for set-ups that take their time or hang."""
@@ -108,6 +146,7 @@ class Root:
     def _release(self) -> None:
         at_ns = time.monotonic_ns() + _RELEASE_AHEAD_NS + _RELEASE_AHEAD_PER_WORKER_NS * len(self.children)
         report("released", at_ns=at_ns)
+        self.released_ns = at_ns if self.generators else None
         self._tell_all("release", at_ns)
 
     def _after_children(self) -> None:
@@ -155,14 +194,23 @@ class Root:
             self.selector.unregister(child.channel)
             return
         child.ready |= message.word == "ready"
+        child.failed |= message.failure is not None
         child.finished |= message.word == "finished"
-        report(message.word, process=child.process, failure=message.failure)
+        told = {"failure": message.failure} if message.word == "ready" else {}
+        if message.word == "finished":
+            told = {"cpu_ns": message.cpu_ns, "busy_ns": message.busy_ns}
+        report(message.word, process=child.process, **told)
+        if self.released_ns is not None and child.role == "worker":  # in the middle of the load, so one of a churn
+            self._tell(child, "leave" if child.finished else "release", self.released_ns)
 
     def _bury(self, child: Child) -> None:
         self.selector.unregister(child.handle)
         if child.channel in self.selector.get_map():
             self.selector.unregister(child.channel)
         report("ended", process=child.process, status=child.reap())
+        if self.released_ns is not None and child.role == "worker" and child.finished:
+            self._bear(1 + max(one.process for one in self.children))
+            self._tell(self.children[-1], "begin")
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Entry of a worker of the `spawn` topology: exec'd, so it inherits nothing of the root but one socket."""
+"""Entry of a worker of the `spawn` topology: exec'd, so it inherits nothing of the root but sockets."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from lab.worker.process import die_with_parent, leave_no_core, let_stacks_be_rea
 
 
 def main() -> None:
-    process, descriptor, parent = (int(word) for word in sys.argv[1:4])
+    process, descriptor, parent, *listening = (int(word) for word in sys.argv[1:])
     die_with_parent(parent)
     let_stacks_be_read()
     leave_no_core()
     order = TrialOrder.from_json(sys.stdin.read())
     channel = Channel(socket.socket(fileno=descriptor))
-    os._exit(live(order, process, channel, context_of(order), None))
+    listeners = [socket.socket(fileno=one) for one in listening]
+    os._exit(live(order, process, channel, context_of(order), None, listeners))
 
 
 if __name__ == "__main__":

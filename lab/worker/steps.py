@@ -10,6 +10,7 @@ from lab.native.loops import Drive
 from lab.record.names import FUNCTION_NUMBER, ckr_name
 
 CKR_SLOT_ID_INVALID, CKR_GENERAL_ERROR, CKR_TOKEN_NOT_PRESENT, CKR_KEY_HANDLE_INVALID = 0x3, 0x5, 0xE0, 0x60
+CKR_CRYPTOKI_NOT_INITIALIZED = 0x190
 
 
 class SetUpFailed(Exception):
