@@ -21,7 +21,7 @@ from lab.record.folder import slug
 from lab.record.model import ProcessRecord, TrialRecord
 from lab.record.order import ContextOrder, TokenOrder, TrialOrder
 from lab.record.seal import Verification
-from lab.scenario import Arm
+from lab.scenario import Arm, Topology
 from lab.tokens.model import Token, TokenAccess
 from lab.topology.line import KeeperLine
 from lab.topology.watch import Seen, Watch, facts_of
@@ -123,14 +123,15 @@ def order_of(
     due: tuple[NDArray[np.int64], ...],
 ) -> TrialOrder:
     """The trial as its root is told it. The clock of its time-out starts here."""
+    topology = _topology(arm)
     return TrialOrder(
         folder=str(folder),
-        kind=arm.topology.kind,
-        processes=arm.topology.processes,
-        threads=arm.topology.threads,
-        fork_point=arm.topology.fork_point,
-        busy_threads=arm.topology.busy_threads or 0,
-        start=arm.topology.start,
+        kind=topology.kind,
+        processes=topology.processes,
+        threads=topology.threads,
+        fork_point=topology.fork_point,
+        busy_threads=topology.busy_threads or 0,
+        start=topology.start,
         workload=arm.workload.kind,
         driver=arm.workload.driver or "native",
         key=arm.workload.key,
@@ -159,13 +160,21 @@ def _context_order(arm: Arm) -> ContextOrder | None:
     if context is None:
         return None
     inherit = context.inherit or "sessions"
-    return ContextOrder(context.policy, inherit, context.session, context.pool_size or 1, context.locking)
+    session, locking = context.session or "per-thread", context.locking or "os"
+    return ContextOrder(context.policy, inherit, session, context.pool_size or 1, locking)
+
+
+def _topology(arm: Arm) -> Topology:
+    if arm.topology is None:
+        raise LabFault(f'arm "{arm.name}" has no topology of the lab\'s: an external server is not measured yet')
+    return arm.topology
 
 
 def _capacity(arm: Arm, due: tuple[NDArray[np.int64], ...]) -> int:
     """Rows that one process may need."""
-    threads = arm.topology.threads
-    busy = round(arm.timeout_s * _FASTEST_OTHER_HZ) * (arm.topology.busy_threads or 0)
+    topology = _topology(arm)
+    threads = topology.threads
+    busy = round(arm.timeout_s * _FASTEST_OTHER_HZ) * (topology.busy_threads or 0)
     if due:
         most = max(sum(map(len, due[first : first + threads])) for first in range(0, len(due), threads))
         return min(_MOST_ROWS, most + _SET_UP_ROWS + 2 * threads + busy)
@@ -177,7 +186,7 @@ def _capacity(arm: Arm, due: tuple[NDArray[np.int64], ...]) -> int:
 def _record(planned: PlannedTrial, arm: Arm, order: TrialOrder, watch: Watch | None) -> TrialRecord:
     """What the watch saw; without one, what is planned."""
     seen = watch.seen if watch else {}
-    all_seen = [seen.get(n, Seen(n, 0, None, end="never-started")) for n in range(arm.topology.processes + 1)]
+    all_seen = [seen.get(n, Seen(n, 0, None, end="never-started")) for n in range(_topology(arm).processes + 1)]
     return TrialRecord(
         number=planned.number,
         block=planned.block,
