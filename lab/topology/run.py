@@ -24,6 +24,7 @@ from lab.record.seal import Verification, seal
 from lab.scenario import Arm, Scenario
 from lab.tokens.kinds import open_token
 from lab.tokens.model import Prepared, Token
+from lab.tokens.needs import Needs
 from lab.topology.interrupt import Interrupt
 from lab.topology.line import KeeperLine
 from lab.topology.trial import Bench, run_trial
@@ -41,12 +42,12 @@ class Tokens:
         for arm in scenario.arms:
             if arm.token is None or any(settings == arm.token for settings, _, _ in self._ready):
                 continue
-            wanted = frozenset(a.workload.key for a in scenario.arms if a.token == arm.token and a.workload.key)
+            needs = Needs.of(a for a in scenario.arms if a.token == arm.token)
             token = open_token(arm.token)
-            prepared = token.prepare(wanted, self.folder / f"golden-{len(self._ready)}")
+            prepared = token.prepare(needs.sign, self.folder / f"golden-{len(self._ready)}", needs.decrypt)
             self._ready.append((arm.token, token, prepared))
-            for kind, key in prepared.keys.items():
-                (keys / f"{len(self._ready)}-{slug(kind)}.pem").write_text(key.public_pem)
+            for name, key in prepared.keys.items():
+                (keys / f"{len(self._ready)}-{slug(name)}.pem").write_text(key.public_pem)
 
     def of(self, arm: Arm) -> tuple[Token | None, Prepared | None]:
         return next(((t, p) for settings, t, p in self._ready if settings == arm.token), (None, None))
