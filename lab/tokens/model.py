@@ -111,11 +111,12 @@ class Token(Protocol):
         mechanisms: frozenset[tuple[str, str]],
         folder: Path | None = None,
         decrypt: frozenset[str] = frozenset(),
-    ) -> None:
+    ) -> Mapping[str, KeyInfo]:
         """Raises ScenarioError where a run cannot work that signs with `keys` and decrypts (RSA_PKCS) with `decrypt`.
 
         Both hold names of keys (lab.tokens.keys.key_names); `mechanisms` are pairs of key kind and signing mechanism.
-        Changes nothing on the token; temporary files go to `folder` and are gone afterwards.
+        Changes nothing on the token; temporary files go to `folder` and are gone afterwards. Gives the keys, by name,
+        that had to be there and were looked at; none where the lab makes them.
         """
 
     def prepare(self, keys: frozenset[str], folder: Path, decrypt: frozenset[str] = frozenset()) -> Prepared:

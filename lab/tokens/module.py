@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from lab.errors import LabFault, ScenarioError
 from lab.tokens.keys import kind_of
-from lab.tokens.model import Prepared, Secret, TokenAccess, TokenSettings
+from lab.tokens.model import KeyInfo, Prepared, Secret, TokenAccess, TokenSettings
 from lab.tokens.objects import new_id
 from lab.tokens.request import Request, Task, uses_of
 from lab.tokens.throwaway import ask, prepared
@@ -35,10 +35,11 @@ class Module:
         mechanisms: frozenset[tuple[str, str]],
         folder: Path | None = None,
         decrypt: frozenset[str] = frozenset(),
-    ) -> None:
+    ) -> Mapping[str, KeyInfo]:
         """See Token. Logs in once, so a wrong PIN costs one of the tries that the token allows."""
         wanted = frozenset() if self._settings.provision else keys | decrypt
-        self._ask("inspect", wanted, uses_of(keys, decrypt), mechanisms=tuple(sorted(mechanisms)))
+        answer = self._ask("inspect", wanted, uses_of(keys, decrypt), mechanisms=tuple(sorted(mechanisms)))
+        return prepared(answer).keys
 
     def prepare(self, keys: frozenset[str], folder: Path, decrypt: frozenset[str] = frozenset()) -> Prepared:
         """Looks at the token, and with provision = true makes the keys that are missing. `folder` stays empty."""

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from lab.errors import ScenarioError
+from lab.tokens.certificates import read_fitting
 from lab.tokens.keys import mechanisms_for
 from lab.tokens.kinds import open_token
-from lab.tokens.model import TokenSettings
-from lab.tokens.needs import ArmSettings, Needs
+from lab.tokens.model import KeyInfo, TokenSettings
+from lab.tokens.needs import ArmSettings, Needs, keys_of
 
 
 def check(arms: Iterable[ArmSettings], file: str, folder: Path | None = None) -> None:
@@ -23,9 +24,21 @@ def check(arms: Iterable[ArmSettings], file: str, folder: Path | None = None) ->
         try:
             for key, mechanism in sorted(needs.mechanisms):
                 _check_pair(key, mechanism)
-            open_token(settings).check(needs.sign, needs.mechanisms, folder, needs.decrypt)
+            found = open_token(settings).check(needs.sign, needs.mechanisms, folder, needs.decrypt)
         except ScenarioError as error:
             raise ScenarioError(f'{file}: arm "{group[0].name}": {_of_handshakes(str(error), group)}') from None
+        for arm in group:
+            try:
+                check_certificate(arm, found)
+            except ScenarioError as error:
+                raise ScenarioError(f'{file}: arm "{arm.name}": {error}') from None
+
+
+def check_certificate(arm: ArmSettings, keys: Mapping[str, KeyInfo]) -> None:
+    """Raises ScenarioError where the arm's own certificate is not for its key, as far as this is among `keys`."""
+    for name in keys_of(arm):
+        if arm.tls is not None and arm.tls.certificate is not None and name in keys:
+            read_fitting(arm.tls.certificate, keys[name].public_pem, keys[name].label)
 
 
 def _of_handshakes(message: str, group: list[ArmSettings]) -> str:

@@ -9,11 +9,12 @@ import os
 import secrets
 import shutil
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 from lab.errors import LabFault, ScenarioError
-from lab.tokens.model import Prepared, Secret, TokenAccess, TokenSettings
+from lab.tokens.model import KeyInfo, Prepared, Secret, TokenAccess, TokenSettings
 from lab.tokens.request import Request, uses_of
 from lab.tokens.throwaway import ask, prepared
 
@@ -57,7 +58,7 @@ class SoftHsm:
         mechanisms: frozenset[tuple[str, str]],
         folder: Path | None = None,
         decrypt: frozenset[str] = frozenset(),
-    ) -> None:
+    ) -> Mapping[str, KeyInfo]:
         """See Token. All kinds of keys can be made, so `keys` is not looked at."""
         module = self.path
         if mechanisms or decrypt:
@@ -65,6 +66,7 @@ class SoftHsm:
                 environment = _configure(Path(temporary), self._reset_on_fork)
                 uses = uses_of(keys, decrypt)
                 ask(Request("offer", str(module), mechanisms=tuple(sorted(mechanisms)), uses=uses), environment)
+        return {}
 
     def prepare(self, keys: frozenset[str], folder: Path, decrypt: frozenset[str] = frozenset()) -> Prepared:
         """Makes the golden copy in `folder`, with all of the keys. RSA-4096 takes a second or more."""

@@ -25,6 +25,7 @@ from lab.scenario import Arm, Scenario
 from lab.tokens.kinds import open_token
 from lab.tokens.model import Prepared, Token
 from lab.tokens.needs import Needs
+from lab.tokens.preflight import check_certificate
 from lab.topology.interrupt import Interrupt
 from lab.topology.line import KeeperLine
 from lab.topology.trial import Bench, run_trial
@@ -46,6 +47,9 @@ class Tokens:
             token = open_token(arm.token)
             prepared = token.prepare(needs.sign, self.folder / f"golden-{len(self._ready)}", needs.decrypt)
             self._ready.append((arm.token, token, prepared))
+            for other in scenario.arms:
+                if other.token == arm.token:
+                    check_certificate(other, prepared.keys)  # of a key that could not be looked at before
             for name, key in prepared.keys.items():
                 (keys / f"{len(self._ready)}-{slug(name)}.pem").write_text(key.public_pem)
 

@@ -42,6 +42,7 @@ class Tls:
     bridge: str | None = "direct"
     key_exchange: str | None = "ecdhe"
     vhosts: int = 1
+    certificate: str | None = None
 
 
 @dataclass(frozen=True)
