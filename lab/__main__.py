@@ -62,6 +62,14 @@ def report(run_folder: Path) -> int:
 
 
 @lab.command()
+def tokens() -> int:
+    """Which token kinds and bridges work here, and what to install for the others."""
+    from lab.commands.tokens import tokens as show_tokens
+
+    return show_tokens()
+
+
+@lab.command()
 def schema() -> int:
     """Print the JSON Schema of scenario files, for editors."""
     import json

@@ -84,7 +84,7 @@ def _cells(arm: Arm) -> dict[str, str]:
     policy: str = "-" if context is None else context.policy
     if context is not None and context.inherit == "context":
         policy += " (own sessions)"
-    session: str = "-" if context is None else context.session
+    session: str = "-" if context is None else context.session or "-"
     if context is not None and context.pool_size is not None:
         session += f" of {context.pool_size}"
     return {
@@ -92,19 +92,24 @@ def _cells(arm: Arm) -> dict[str, str]:
         "topology": _topology(arm),
         "policy": policy,
         "session": session,
-        "locking": "-" if context is None else context.locking,
+        "locking": "-" if context is None else context.locking or "-",
         "workload": _work(arm),
+        "tls": _tls(arm),
         "load": _load(arm),
     }
 
 
 def _topology(arm: Arm) -> str:
     topology = arm.topology
+    if topology is None:
+        return "-"
     text = f"{topology.kind} {topology.processes}"
     if topology.threads > 1:
         text += f" x {topology.threads} threads"
     if topology.fork_point != "idle":
         text += f", fork {topology.fork_point}"
+    if topology.connections_per_child is not None:
+        text += f", {counted(topology.connections_per_child, 'connection')} per child"
     return text + (", herd" if topology.start == "herd" else "")
 
 
@@ -116,10 +121,29 @@ def _work(arm: Arm) -> str:
     return " ".join(word for word in words if word)
 
 
+def _tls(arm: Arm) -> str:
+    tls = arm.tls
+    if tls is None:
+        return "-"
+    if tls.server == "external":
+        return f"{tls.version} at {tls.host} port {tls.port}"
+    text = f"{tls.version} {tls.key_exchange} {tls.bridge}"
+    if tls.vhosts > 1:
+        text += f", {tls.vhosts} hosts by {tls.vhost_by}"
+    return text + (f", tickets {tls.resumption}" if tls.resumption != "off" else "")
+
+
 def _load(arm: Arm) -> str:
     load = arm.load
-    length = f"{load.warmup_s:g} + {load.duration_s:g} s"
-    return f"closed, {length}" if load.mode == "closed" else f"{load.rate_hz:g} Hz {load.arrivals}, {length}"
+    text = "closed" if load.mode == "closed" else f"{load.rate_hz:g} Hz {load.arrivals}"
+    if load.clients is not None:
+        text += f", {counted(load.clients, 'client')}"
+    if load.generators is not None and load.generators > 1:
+        text += f" of {load.generators} generators"
+    if load.intruders is not None:
+        kinds = {name: count for name, count in load.intruders.model_dump().items() if count}
+        text += "".join(f", {count} {name}" for name, count in kinds.items())
+    return f"{text}, {load.warmup_s:g} + {load.duration_s:g} s"
 
 
 def _duration(seconds: float) -> str:

@@ -19,7 +19,9 @@ from lab.record import folder as run_folder
 from lab.record import manifest
 from lab.record.folder import write_json
 from lab.scenario import Scenario, parse
+from lab.tokens import bridges
 from lab.tokens.preflight import check
+from lab.topology import tls_preflight
 from lab.topology.interrupt import Interrupt
 from lab.topology.line import KeeperLine
 from lab.topology.run import Tokens, kept, ready, run_trials
@@ -39,6 +41,8 @@ def run(path: Path, out: Path | None, overrides: Sequence[str], dry_run: bool, q
         Console().print(describe(scenario, plan))
         return VALID
     with Interrupt() as interrupt, kept(scenario) as keeper:
+        bridges.preflight(scenario.arms, str(path))
+        tls_preflight.check(scenario.arms, str(path), keeper[1])
         check(scenario.arms, str(path), keeper[1])
         folder = run_folder.create(out, scenario.name, text, datetime.now(UTC))
         with run_folder.claimed(folder):

@@ -18,23 +18,24 @@ NS_PER_S = 1_000_000_000
 
 
 def arrivals(arm: Arm, seed: int, block: int) -> tuple[NDArray[np.int64], ...]:
-    """Sorted instants for each worker thread, in ns after the release, over warm-up and measured time.
+    """Sorted instants for each who begins operations, in ns after the release, over warm-up and measured time.
 
-    The array of thread t (from 0) of worker process p (from 1) is number (p - 1) * threads + t. `seed` is the
-    scenario's. The arm's name is not looked at: arms of a block with one load and one number of worker threads get
-    identical arrays, so that paired comparisons are of the same arrivals. Empty tuple for a closed loop.
+    That is a worker thread, or, for handshakes, a generator. The array of thread t (from 0) of worker process p (from
+    1) is number (p - 1) * threads + t; generators count from 0. `seed` is the scenario's. The arm's name is not looked
+    at: arms of a block with one load and one number of threads or generators get identical arrays, so that paired
+    comparisons are of the same arrivals, whatever the servers of handshakes look like. Empty tuple for a closed loop.
     """
     load = arm.load
     if load.mode == "closed":
         return ()
     assert load.rate_hz is not None  # resolved
-    threads, length_s = arm.worker_threads, load.warmup_s + load.duration_s
+    streams, length_s = arm.streams, load.warmup_s + load.duration_s
     if load.arrivals == "paced":
         due = _paced(load.rate_hz, length_s)
-        return tuple(due[thread::threads].copy() for thread in range(threads))
+        return tuple(due[first::streams].copy() for first in range(streams))
     generator = np.random.Generator(np.random.PCG64(stream(seed, ARRIVALS, block)))
     due = _poisson(generator, load.rate_hz, length_s)
-    return _dealt(due, generator.integers(threads, size=len(due), dtype=np.uint16), threads)
+    return _dealt(due, generator.integers(streams, size=len(due), dtype=np.uint16), streams)
 
 
 def _paced(rate_hz: float, length_s: float) -> NDArray[np.int64]:
@@ -49,7 +50,7 @@ def _poisson(generator: np.random.Generator, rate_hz: float, length_s: float) ->
     return np.sort(generator.integers(round(length_s * NS_PER_S), size=count, dtype=np.int64))
 
 
-def _dealt(due: NDArray[np.int64], thread_of: NDArray[np.uint16], threads: int) -> tuple[NDArray[np.int64], ...]:
-    """Split sorted instants by thread; each part stays sorted, because the sort by thread is stable."""
-    counts = np.bincount(thread_of, minlength=threads)
-    return tuple(np.split(due[np.argsort(thread_of, kind="stable")], np.cumsum(counts)[:-1]))
+def _dealt(due: NDArray[np.int64], stream_of: NDArray[np.uint16], streams: int) -> tuple[NDArray[np.int64], ...]:
+    """Split sorted instants by stream; each part stays sorted, because the sort by stream is stable."""
+    counts = np.bincount(stream_of, minlength=streams)
+    return tuple(np.split(due[np.argsort(stream_of, kind="stable")], np.cumsum(counts)[:-1]))

@@ -38,6 +38,7 @@ class HostOrder:
     address: str
     key_label: str
     certificate: str  # PEM; "" for a server that the lab did not start
+    public_key: str = ""  # PEM
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class TlsOrder:
     bridge: Literal["direct", "engine", "provider", "software"] | None
     bridge_library: str | None  # engine, provider: the shared object that OpenSSL loads
     bridge_config: str | None  # provider: the openssl.cnf that says so, which holds no PIN
-    software_keys: tuple[str, ...]  # bridge software: a PEM for each host
+    software_keys: tuple[str, ...] = field(repr=False)  # bridge software: a PEM for each host
     version: Literal["1.2", "1.3"]
     key_exchange: Literal["ecdhe", "rsa"]
     ciphers: str | None

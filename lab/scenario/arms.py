@@ -11,9 +11,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from lab.scenario.choice import Choice, Given
 from lab.scenario.models import MAX_ARMS
 from lab.scenario.problems import Problem, ProblemsError, dotted, show
-from lab.scenario.rules import Choice, Given
 from lab.scenario.wording import problems_of, unknown
 from lab.scenario.written import TABLES, Written
 
@@ -41,15 +41,13 @@ def expand(data: Mapping[str, Any]) -> list[GivenArm]:
     for entry in entries:
         for values in itertools.product(*axes.values()):
             chosen = dict(zip(axes, values, strict=True))
-            given = {
-                table: {**data.get(table, {}), **entry.get(table, {}), **_of_table(chosen, table)} for table in TABLES
-            }
+            given = {table: _with(chosen, table, {**data.get(table, {}), **entry.get(table, {})}) for table in TABLES}
             timeout_s = chosen.get("timeout_s", entry.get("timeout_s", data.get("timeout_s")))
             parts = [entry["name"]] if entry else []
             parts += [f"{labels[key]}={_label(value)}" for key, value in chosen.items()]
             listed = bool(parts)
             choice = Choice.of(given)
-            name = " ".join(parts) if listed else "null" if choice.workload == "null" else choice.policy
+            name = " ".join(parts) if listed else _unlisted(choice)
             arms.append(GivenArm(name[:100], given, timeout_s, listed, entry.get("name")))
     for place, arm in enumerate(arms):
         if arm.name in (other.name for other in arms[:place]):
@@ -82,8 +80,17 @@ def _axis_problems(axes: Mapping[str, Sequence[Any]], data: Mapping[str, Any]) -
         else:
             yield from _value_problems(key, path, values)
             for entry in data.get("arm", ()):
-                if path[-1] in (entry.get(path[0], {}) if len(path) == 2 else entry):
+                if _gives(entry, path):
                     yield Problem(axis, "given by the arm and by the matrix; use one of them", entry["name"])
+
+
+def _gives(entry: Mapping[str, Any], path: Sequence[str]) -> bool:
+    inside: Any = entry
+    for part in path:
+        if not isinstance(inside, Mapping) or part not in inside:
+            return False
+        inside = inside[part]
+    return True
 
 
 def _value_problems(key: str, path: Sequence[str], values: Sequence[Any]) -> Iterator[Problem]:
@@ -107,14 +114,34 @@ def _value_problems(key: str, path: Sequence[str], values: Sequence[Any]) -> Ite
                 return
 
 
-def _of_table(chosen: Mapping[str, Any], table: str) -> dict[str, Any]:
-    return {key.partition(".")[2]: value for key, value in chosen.items() if key.startswith(f"{table}.")}
+def _with(chosen: Mapping[str, Any], table: str, given: dict[str, Any]) -> dict[str, Any]:
+    """A table with what the matrix chose for it; a key such as load.intruders.silent is inside a table of its own."""
+    for key, value in chosen.items():
+        of, *path = key.split(".")
+        if of != table or not path:
+            continue
+        *outer, last = path
+        inside = given
+        for part in outer:
+            inside[part] = dict(inside.get(part, {}))
+            inside = inside[part]
+        inside[last] = value
+    return given
 
 
 def _labels(axes: Mapping[str, Any]) -> dict[str, str]:
     """The last part of each key, or the whole key where two end alike."""
     last = {key: key.rpartition(".")[2] for key in axes}
     return {key: name if list(last.values()).count(name) == 1 else key for key, name in last.items()}
+
+
+def _unlisted(choice: Choice) -> str:
+    """Name of the only arm of a file that names none: what its context is, or why it has none."""
+    if choice.workload == "null":
+        return "null"
+    if choice.external:
+        return "external"
+    return choice.policy if choice.has_context else "software"
 
 
 def _label(value: Any) -> str:

@@ -17,12 +17,14 @@ def schema() -> dict[str, Any]:
     document = _without_null(Written.model_json_schema())
     tables = document["$defs"]
     properties = document["properties"]
-    lists = {
-        f"{table}.{key}": _list_of(node)
-        for table in TABLES
-        for key, node in tables[table.capitalize()]["properties"].items()
-        if node.get("type") != "object"
-    }
+    lists: dict[str, Any] = {}
+    for table in TABLES:
+        for key, node in tables[table.capitalize()]["properties"].items():
+            if "$ref" in node:  # a table in a table: its keys, not itself
+                inner = tables[node["$ref"].rsplit("/", 1)[1]]["properties"]
+                lists |= {f"{table}.{key}.{name}": _list_of(leaf) for name, leaf in inner.items()}
+            elif node.get("type") != "object":
+                lists[f"{table}.{key}"] = _list_of(node)
     lists["timeout_s"] = _list_of(properties["timeout_s"])
     properties["matrix"] |= _dotted(lists)
     properties["margin"] |= _dotted(dict.fromkeys(METRICS, properties["margin"]["additionalProperties"]))

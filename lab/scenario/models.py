@@ -8,21 +8,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from lab.errors import ScenarioError
 
 TokenKind = Literal["softhsm", "module"]
-TopologyKind = Literal["prefork", "worker", "threads", "spawn"]
+TopologyKind = Literal["prefork", "worker", "event", "threads", "spawn"]
 ForkPoint = Literal["idle", "threads-busy", "mid-operation"]
 Start = Literal["staggered", "herd"]
 Policy = Literal["shared", "per-process", "reinit"]
 Inherit = Literal["sessions", "context"]
 SessionPolicy = Literal["per-thread", "per-process", "pool", "per-operation"]
 Locking = Literal["os", "none"]
-WorkloadKind = Literal["null", "sign", "random", "session-churn"]
+WorkloadKind = Literal["null", "sign", "random", "session-churn", "handshake"]
 Key = Literal["ec-p256", "ec-p384", "rsa-2048", "rsa-3072", "rsa-4096"]
 Mechanism = Literal[
     "ECDSA",
@@ -40,19 +40,29 @@ Mechanism = Literal[
     "SHA512_RSA_PKCS_PSS",
 ]
 Driver = Literal["native", "python-pkcs11"]
+TlsVersion = Literal["1.2", "1.3"]
+Bridge = Literal["direct", "engine", "provider", "software"]
+Server = Literal["lab", "external"]
+KeyExchange = Literal["ecdhe", "rsa"]
+VhostBy = Literal["sni", "ip"]
+Resumption = Literal["off", "shared", "per-process"]
 LoadMode = Literal["open", "closed"]
 Arrivals = Literal["poisson", "paced"]
 
 MAX_WORKER_THREADS = 2_000
 MAX_OPERATIONS = 50_000_000
 MAX_ARMS = 200
+MAX_VHOSTS = 1_000
+MAX_INTRUDERS = 10_000
+MAX_ADDRESSES = 253
+"""Virtual hosts by IP address are 127.0.0.2 and up, in one network of 256 (127.0.0.255 is its broadcast address)."""
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 ARM_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9 ._=+-]{0,99}$"
 VARIABLE_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]*$"
 
-PATHS = ("path", "pin_file")
-"""Keys of [token] that name files: a scenario file's are seen from that file, those of --set from the shell."""
+PATHS: Final[Mapping[str, tuple[str, ...]]] = {"token": ("path", "pin_file"), "tls": ("trust", "certificate")}
+"""Keys of tables that name files: a scenario file's are seen from that file, those of --set from the shell."""
 
 Text = Annotated[str, Field(min_length=1, max_length=4096)]
 Variable = Annotated[str, Field(pattern=VARIABLE_PATTERN, max_length=255)]
@@ -100,8 +110,9 @@ class Topology(Closed):
 
     kind: TopologyKind = Field(
         "prefork",
-        description="prefork: N processes of 1 thread; worker: N processes of T threads; threads: 1 process of T "
-        "threads; spawn: N processes that exec, the control without a fork.",
+        description="prefork: N processes of 1 thread; worker: N processes of T threads; event (handshake only): N "
+        "processes, each with one loop of many connections; threads: 1 process of T threads; spawn: N processes that "
+        "exec, the control without a fork.",
     )
     processes: int = Field(4, ge=1, le=200, description="Worker processes. Default 4; 1 for threads.")
     threads: int = Field(
@@ -112,6 +123,13 @@ class Topology(Closed):
         None, ge=1, le=64, description="threads-busy only: threads of the parent that sign during the forks. Default 2."
     )
     start: Start = Field("staggered", description="staggered: one set-up at a time; herd: all at once.")
+    connections_per_child: int | None = Field(
+        None,
+        ge=1,
+        le=1_000_000,
+        description="handshake only: a process ends after so many connections, and a new one takes its place. "
+        "Default: it never ends.",
+    )
 
 
 class Context(Closed):
@@ -127,14 +145,18 @@ class Context(Closed):
         description="shared only. sessions (default): children use the parent's handles; context: children open "
         "sessions of their own in the inherited context.",
     )
-    session: SessionPolicy = Field(
-        "per-thread", description="Sessions of a process: one per thread, one behind a lock, a pool, one per operation."
+    session: SessionPolicy | None = Field(
+        "per-thread",
+        description="Sessions of a process: one per thread, one behind a lock, a pool, one per operation. Not for the "
+        "bridges engine and provider, whose libraries decide it.",
     )
     pool_size: int | None = Field(
         None, ge=1, le=MAX_WORKER_THREADS, description="pool only: sessions of each process. Default 2."
     )
-    locking: Locking = Field(
-        "os", description="What C_Initialize is told: os (CKF_OS_LOCKING_OK) or none (a NULL argument)."
+    locking: Locking | None = Field(
+        "os",
+        description="What C_Initialize is told: os (CKF_OS_LOCKING_OK) or none (a NULL argument). The bridges engine "
+        "and provider have it as their libraries ask, unless it is given.",
     )
 
 
@@ -144,15 +166,67 @@ class Workload(Closed):
     kind: WorkloadKind = Field(
         "sign", description="What each operation does. null runs the topology with no token at all: the lab's floor."
     )
-    key: Key | None = Field(None, description="sign only: the key that signs. Default ec-p256.")
+    key: Key | None = Field(None, description="sign, handshake: the key that signs, or the server's. Default ec-p256.")
     mechanism: Mechanism | None = Field(
         None, description="sign only. Default ECDSA for ec keys, RSA_PKCS for rsa keys."
     )
     driver: Driver | None = Field(
         None,
         description="What makes the calls. native (default): loops in C; python-pkcs11: as a Python application "
-        "would, which always initialises with locking none.",
+        "would, which always initialises with locking none. Not for handshake.",
     )
+
+
+class Tls(Closed):
+    """[tls]: who terminates TLS, and how it reaches the key. As resolved, None is what an external server decides."""
+
+    version: TlsVersion = Field("1.3", description="The one protocol version that both ends offer.")
+    bridge: Bridge | None = Field(
+        "direct",
+        description="How TLS reaches the key. direct: the lab's own key method, with no fork handling; engine: OpenSSL "
+        "ENGINE and libp11; provider: pkcs11-provider; software: a key in memory and no token, the floor.",
+    )
+    server: Server = Field("lab", description="lab: the lab's own server; external: one that is running already.")
+    host: Text | None = Field(None, description="external only, and needed: name or address of the server.")
+    port: int | None = Field(
+        None, ge=1, le=65_535, description="TCP port: needed for external; of the lab's server, default any free one."
+    )
+    trust: Text | None = Field(
+        None,
+        description="external only: PEM file of trusted certificates, seen from the scenario file. Default: the "
+        "system's.",
+    )
+    certificate: Text | None = Field(
+        None,
+        description="token.kind = module and one virtual host only: PEM file with the certificate of the token's key, "
+        "seen from the scenario file. Default: the lab makes one.",
+    )
+    key_exchange: KeyExchange | None = Field(
+        "ecdhe", description="ecdhe: the key signs; rsa (version 1.2, an rsa key, not engine): the key decrypts."
+    )
+    ciphers: Text | None = Field(None, description="version 1.2 only: cipher list of the server, as OpenSSL takes it.")
+    vhosts: int = Field(
+        1, ge=1, le=MAX_VHOSTS, description="Virtual hosts of the server, each with a key and a certificate of its own."
+    )
+    vhost_by: VhostBy | None = Field(
+        "sni",
+        description="How a virtual host is chosen: by name (SNI) at one address, or by IP address (127.0.0.2 and up, "
+        f"{MAX_ADDRESSES} at most).",
+    )
+    resumption: Resumption | None = Field(
+        "off",
+        description="Session tickets: off; shared: all processes have one ticket key; per-process: each has its own.",
+    )
+    timeout_s: float = Field(5.0, ge=0.05, le=600, description="Seconds after which either end gives a handshake up.")
+
+
+class Intruders(Closed):
+    """[load] intruders: connections that are no handshakes, so many in each trial, spread evenly over the load."""
+
+    silent: int = Field(0, ge=0, le=MAX_INTRUDERS, description="Clients that connect and say nothing.")
+    rubbish: int = Field(0, ge=0, le=MAX_INTRUDERS, description="Clients that send what is not TLS.")
+    reset: int = Field(0, ge=0, le=MAX_INTRUDERS, description="Clients that reset in the middle of their ClientHello.")
+    mismatch: int = Field(0, ge=0, le=MAX_INTRUDERS, description="Clients that offer no cipher which the server has.")
 
 
 class Load(Closed):
@@ -167,6 +241,20 @@ class Load(Closed):
     arrivals: Arrivals | None = Field(
         None, description="open only: poisson (default, independent arrivals) or paced (evenly spaced)."
     )
+    clients: int | None = Field(
+        None,
+        ge=1,
+        le=4_096,
+        description="handshake in a closed loop only: clients that have one connection each at a time. Default 8.",
+    )
+    generators: int | None = Field(
+        None, ge=1, le=16, description="handshake only: processes that make the load. Default 1."
+    )
+    intruders: Intruders | None = Field(
+        None,
+        description="handshake with server lab only: connections that are no handshakes, in numbers per trial, such "
+        "as { silent = 10, rubbish = 10 }.",
+    )
     warmup_s: float = Field(1.0, ge=0, le=3_600, description="Seconds of load that are labelled as warm-up.")
     duration_s: float = Field(5.0, ge=0.05, le=3_600, description="Seconds of load that are measured.")
 
@@ -175,17 +263,23 @@ class Arm(Closed):
     """One combination that a scenario measures, every default resolved."""
 
     name: str = Field(pattern=ARM_PATTERN)
-    token: Token | None  # None: the null workload
-    topology: Topology
-    context: Context | None  # None: the null workload
+    token: Token | None  # None: the null workload, the bridge software, an external server
+    topology: Topology | None  # None: an external server
+    context: Context | None  # None: as for token
     workload: Workload
+    tls: Tls | None = None  # None: all but handshakes
     load: Load
     timeout_s: Timeout
 
     @property
     def worker_threads(self) -> int:
-        """Threads that do operations, in all processes."""
-        return self.topology.processes * self.topology.threads
+        """Threads of all worker processes together; 0 for an external server."""
+        return 0 if self.topology is None else self.topology.processes * self.topology.threads
+
+    @property
+    def streams(self) -> int:
+        """How many parts the arrivals are dealt to: who begins operations, a generator or a worker thread."""
+        return self.load.generators or self.worker_threads
 
 
 Scalar = bool | int | float | str

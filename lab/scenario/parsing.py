@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from lab.errors import ScenarioError
 from lab.scenario import rules
 from lab.scenario.arms import GivenArm, expand
+from lab.scenario.defaults import resolve
 from lab.scenario.document import Document, read
 from lab.scenario.expectations import default_margin, expect_problems, margin_problems
 from lab.scenario.models import NAME_PATTERN, PATHS, Arm, Scenario
@@ -82,25 +83,26 @@ def _arm_problems(arms: Sequence[GivenArm]) -> list[Problem]:
 
 
 def _resolved(arm: GivenArm) -> Arm:
-    return rules.resolve(arm.name, arm.given, arm.timeout_s)
+    return resolve(arm.name, arm.given, arm.timeout_s)
 
 
 def _placed(arm: GivenArm, folder: PurePath, overridden: frozenset[str]) -> GivenArm:
     """The arm with the file's own relative paths counted from the file's folder; those of --set stay as they are."""
-    token = dict(arm.given["token"])
-    for key in PATHS:
-        by_set = {"token", f"token.{key}", dotted(("matrix", f"token.{key}"))}
-        if arm.entry is not None:
-            by_set |= {dotted(("arm", arm.entry, "token", *rest)) for rest in ((), (key,))}
-        if key in token and not by_set & overridden:
-            token[key] = str(folder / token[key])
-    return replace(arm, given={**arm.given, "token": token})
+    placed = {table: dict(keys) for table, keys in arm.given.items()}
+    for table, keys in PATHS.items():
+        for key in keys:
+            by_set = {table, f"{table}.{key}", dotted(("matrix", f"{table}.{key}"))}
+            if arm.entry is not None:
+                by_set |= {dotted(("arm", arm.entry, table, *rest)) for rest in ((), (key,))}
+            if key in placed[table] and not by_set & overridden:
+                placed[table][key] = str(folder / placed[table][key])
+    return replace(arm, given=placed)
 
 
 def _hidden_overrides(document: Document) -> Iterator[Problem]:
     """Overrides of a key that arms or the matrix set too: they would change nothing, or make arms belie their names."""
     for key in sorted(document.overridden):
-        table, _, name = key.partition(".")
+        table, name = [*key.split("."), ""][:2]
         if table not in TABLES and key != "timeout_s":
             continue
         for arm in document.data.get("arm", ()):

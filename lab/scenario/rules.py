@@ -1,19 +1,14 @@
-"""Which keys go together, and what a key is that was not given.
-
-`given` is what an arm says after base tables, [[arm]] and [matrix] are merged: table -> key -> value, each value of the
-right type already. Keys that do not apply to the arm are refused when given, and None when resolved.
-"""
+"""Which keys go together. What a handshake adds is in handshake_rules.py."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
-from lab.scenario.models import MAX_OPERATIONS, MAX_WORKER_THREADS, Arm, Context, Load, Token, Topology, Workload
+from lab.scenario.choice import Choice, Given
+from lab.scenario.handshake_rules import handshake, no_handshake
+from lab.scenario.models import MAX_OPERATIONS, MAX_WORKER_THREADS
 from lab.scenario.problems import Problem
-
-Given = Mapping[str, Mapping[str, Any]]
 
 MODULE_ONLY: Final = (
     "path",
@@ -25,99 +20,19 @@ MODULE_ONLY: Final = (
     "environment",
     "provision",
 )
-DEFAULT_BUSY_THREADS = 2
-DEFAULT_POOL_SIZE = 2
-DEFAULT_RATE_HZ = 100.0
-
-
-@dataclass(frozen=True)
-class Choice:
-    """The values that decide which other keys apply."""
-
-    token: str
-    topology: str
-    processes: int
-    threads: int
-    fork_point: str
-    policy: str
-    session: str
-    workload: str
-    driver: str
-    mode: str
-    rate_hz: float
-    warmup_s: float
-    duration_s: float
-
-    @staticmethod
-    def of(given: Given) -> Choice:
-        topology, load = given["topology"], given["load"]
-        kind = topology.get("kind", "prefork")
-        return Choice(
-            token=given["token"].get("kind", "softhsm"),
-            topology=kind,
-            processes=topology.get("processes", 1 if kind == "threads" else 4),
-            threads=topology.get("threads", 4 if kind in ("worker", "threads") else 1),
-            fork_point=topology.get("fork_point", "idle"),
-            policy=given["context"].get("policy", "per-process"),
-            session=given["context"].get("session", "per-thread"),
-            workload=given["workload"].get("kind", "sign"),
-            driver=given["workload"].get("driver", "native"),
-            mode=load.get("mode", "open"),
-            rate_hz=load.get("rate_hz", DEFAULT_RATE_HZ),
-            warmup_s=load.get("warmup_s", 1.0),
-            duration_s=load.get("duration_s", 5.0),
-        )
 
 
 def problems(given: Given, timeout_s: float | None) -> Iterator[Problem]:
     """What is impossible about an arm; nothing where it can run."""
     choice = Choice.of(given)
-    yield from _topology(given, choice)
+    yield from handshake(given, choice) if choice.handshake else no_handshake(given)
+    if not choice.external:
+        yield from _topology(given, choice)
     yield from _workload(given, choice)
-    if choice.workload != "null":
+    if choice.has_context:
         yield from _context(given, choice)
         yield from _token(given["token"], choice)
     yield from _load(given["load"], choice, timeout_s)
-
-
-def resolve(name: str, given: Given, timeout_s: float | None) -> Arm:
-    """The arm with every default in its place. `given` must have no problems."""
-    choice = Choice.of(given)
-    null, sign = choice.workload == "null", choice.workload == "sign"
-    python = choice.driver == "python-pkcs11"
-    key = given["workload"].get("key", "ec-p256")
-    topology = {**given["topology"], "processes": choice.processes, "threads": choice.threads}
-    context, workload, load = dict(given["context"]), dict(given["workload"]), dict(given["load"])
-    if choice.fork_point == "threads-busy":
-        topology.setdefault("busy_threads", DEFAULT_BUSY_THREADS)
-    if choice.policy == "shared":
-        context.setdefault("inherit", "sessions")
-    if choice.session == "pool":
-        context.setdefault("pool_size", DEFAULT_POOL_SIZE)
-    context.setdefault("locking", "none" if python else "os")
-    if not null:
-        workload.setdefault("driver", "native")
-    if sign:
-        workload |= {"key": key}
-        workload.setdefault("mechanism", "RSA_PKCS" if key.startswith("rsa") else "ECDSA")
-    if choice.mode == "open":
-        load.setdefault("rate_hz", DEFAULT_RATE_HZ)
-        load.setdefault("arrivals", "poisson")
-    softhsm = {"reset_on_fork": False, "provision": True} if choice.token == "softhsm" else {}
-    return Arm(
-        name=name,
-        token=None if null else Token(**{**softhsm, **given["token"]}),
-        topology=Topology(**topology),
-        context=None if null else Context(**context),
-        workload=Workload(**workload),
-        load=Load(**load),
-        timeout_s=timeout_s or default_timeout_s(choice),
-    )
-
-
-def default_timeout_s(choice: Choice) -> float:
-    """The load, 10 s for set-up and end, and what 200 staggered log-ins take."""
-    return round(choice.warmup_s + choice.duration_s + 10 + 0.1 * choice.processes, 3)
 
 
 def _topology(given: Given, choice: Choice) -> Iterator[Problem]:
@@ -125,9 +40,9 @@ def _topology(given: Given, choice: Choice) -> Iterator[Problem]:
     topology = given["topology"]
     if kind == "threads" and choice.processes != 1:
         yield Problem("topology.processes", f'{choice.processes} is not allowed with kind = "threads"; use 1')
-    if kind == "prefork" and choice.threads != 1:
+    if kind in ("prefork", "event") and choice.threads != 1:
         yield Problem(
-            "topology.threads", f'{choice.threads} is not allowed with kind = "prefork"; use 1, or kind = "worker"'
+            "topology.threads", f'{choice.threads} is not allowed with kind = "{kind}"; use 1, or kind = "worker"'
         )
     if choice.processes * choice.threads > MAX_WORKER_THREADS:
         count = choice.processes * choice.threads
@@ -176,9 +91,11 @@ def _workload(given: Given, choice: Choice) -> Iterator[Problem]:
         if "driver" in workload:
             yield Problem("workload.driver", 'not allowed with workload.kind = "null": it calls nothing')
     if choice.workload != "sign":
-        for key in ("key", "mechanism"):
-            if key in workload:
-                yield Problem(f"workload.{key}", 'only allowed with workload.kind = "sign"')
+        if "mechanism" in workload:
+            why = ": TLS chooses it for a handshake" if choice.handshake else ""
+            yield Problem("workload.mechanism", f'only allowed with workload.kind = "sign"{why}')
+        if "key" in workload and not choice.handshake:
+            yield Problem("workload.key", 'only allowed with workload.kind = "sign" or "handshake"')
         return
     key = workload.get("key", "ec-p256")
     mechanism = workload.get("mechanism")
@@ -209,7 +126,7 @@ def _token(token: Mapping[str, Any], choice: Choice) -> Iterator[Problem]:
     if "reset_on_fork" in token:
         yield Problem("token.reset_on_fork", 'only allowed with kind = "softhsm"')
     needed = ["path", "token_label"]
-    if choice.workload == "sign" and not token.get("provision", False):
+    if choice.uses_key and not token.get("provision", False):
         needed.append("key_label")
     for key in needed:
         if key not in token:

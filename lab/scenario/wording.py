@@ -15,9 +15,8 @@ from lab.scenario.written import METRICS, TABLES
 
 LATER: Final[Mapping[str, frozenset[str]]] = {
     "token.kind": frozenset({"nss", "opencryptoki", "tpm2", "p11kit-proxy", "p11kit-remote"}),
-    "topology.kind": frozenset({"event"}),
     "context.policy": frozenset({"broker"}),
-    "workload.kind": frozenset({"handshake"}),
+    "tls.server": frozenset({"httpd", "nginx", "stunnel"}),
 }
 """Values of DESIGN 6.2 that this version cannot run yet."""
 
@@ -54,10 +53,6 @@ def unknown(path: Sequence[str]) -> str:
     name = path[-1]
     if name.lower() in _PIN:
         return "a PIN is never written in a scenario; use pin_env (the name of an environment variable) or pin_file"
-    if tuple(path) == ("load", "clients"):
-        return "not given for this workload: it has one client per worker thread"
-    if tuple(path) == ("tls",):
-        return "handshakes are not available yet"
     node = _node(path[:-1], False)
     siblings = list(node.get("properties", {})) if node else []
     if near := difflib.get_close_matches(name, siblings, n=1):

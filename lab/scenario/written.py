@@ -14,18 +14,20 @@ from lab.scenario.models import (
     Load,
     Scalar,
     Timeout,
+    Tls,
     Token,
     Topology,
     Workload,
 )
 
-TABLES: Final = ("token", "topology", "context", "workload", "load")
+TABLES: Final = ("token", "topology", "context", "workload", "tls", "load")
 """The tables whose keys an arm or a matrix may override."""
 
 METRICS: Final = (
     *(f"{group}.{name}" for group in ("response_ms", "service_ms") for name in ("p50", "p90", "p99", "p99.9", "max")),
     "throughput_hz",
-    *(f"cold_ms.{step}" for step in ("initialize", "login", "find_key", "first_operation", "total")),
+    *(f"cold_ms.{step}" for step in ("initialize", "login", "find_key", "tls_context", "first_operation", "total")),
+    *(f"where_ms.{part}.p50" for part in ("accept", "token", "software")),
 )
 """Figures of summary.json that arms are compared by."""
 
@@ -37,11 +39,16 @@ class Tables(Closed):
 
     token: Token | None = Field(None, description="Where the key lives.")
     topology: Topology | None = Field(None, description="The process and thread shape.")
-    context: Context | None = Field(None, description="Who owns the PKCS#11 context after the fork. Not for null.")
+    context: Context | None = Field(
+        None, description="Who owns the PKCS#11 context after the fork. Only where there is one."
+    )
     workload: Workload | None = Field(None, description="What one operation is.")
+    tls: Tls | None = Field(None, description="handshake only: who terminates TLS, and how it reaches the key.")
     load: Load | None = Field(None, description="How many operations, and when.")
     timeout_s: Timeout | None = Field(
-        None, description="Seconds after which a trial is ended. Default: the load, 10 s, and 0.1 s per process."
+        None,
+        description="Seconds after which a trial is ended. Default: the load, 10 s, 0.1 s per process, and "
+        "tls.timeout_s for handshakes.",
     )
 
 

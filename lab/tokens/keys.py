@@ -32,6 +32,19 @@ KEYS: Final = {
 _CURVE_NAMES: Final = {b"secp256r1": "ec-p256", b"prime256v1": "ec-p256", b"secp384r1": "ec-p384"}
 
 
+def key_names(kind: str, count: int = 1) -> tuple[str, ...]:
+    """Names of the keys of one kind that an arm uses: the kind, or, where there are several, the kind and a number.
+
+    They are the names that Token takes and Prepared gives; a token's own label of a key is made from its name.
+    """
+    return (kind,) if count == 1 else tuple(f"{kind}-{place}" for place in range(count))
+
+
+def kind_of(name: str) -> str:
+    """The kind of the key of that name."""
+    return name if name in KEYS else name.rpartition("-")[0]
+
+
 def mechanisms_for(kind: str) -> tuple[str, ...]:
     """Names of the mechanisms that sign with a key of this kind."""
     wanted = "RSA" if KEYS[kind].type == "RSA" else "ECDSA"

@@ -67,7 +67,7 @@ class Prepared:
 
     library: LibraryInfo
     token: TokenInfo
-    keys: Mapping[str, KeyInfo]  # by kind
+    keys: Mapping[str, KeyInfo]  # by name: ec-p256, or, where an arm has several of them, ec-p256-0, ec-p256-1, ...
 
 
 class TokenSettings(Protocol):
@@ -105,17 +105,31 @@ class Token(Protocol):
     def path(self) -> Path:
         """The PKCS#11 library's file. Raises ScenarioError where it is not there."""
 
-    def check(self, keys: frozenset[str], mechanisms: frozenset[tuple[str, str]], folder: Path | None = None) -> None:
-        """Raises ScenarioError where a run with these key kinds and (key kind, mechanism) pairs cannot work.
+    def check(
+        self,
+        keys: frozenset[str],
+        mechanisms: frozenset[tuple[str, str]],
+        folder: Path | None = None,
+        decrypt: frozenset[str] = frozenset(),
+    ) -> Mapping[str, KeyInfo]:
+        """Raises ScenarioError where a run cannot work that signs with `keys` and decrypts (RSA_PKCS) with `decrypt`.
 
-        Changes nothing on the token; temporary files go to `folder` and are gone afterwards.
+        Both hold names of keys (lab.tokens.keys.key_names); `mechanisms` are pairs of key kind and signing mechanism.
+        Changes nothing on the token; temporary files go to `folder` and are gone afterwards. Gives the keys, by name,
+        that had to be there and were looked at; none where the lab makes them.
         """
 
-    def prepare(self, keys: frozenset[str], folder: Path) -> Prepared:
-        """Makes the token ready in `folder` (made here, mode 0700). Raises ScenarioError or LabFault."""
+    def prepare(self, keys: frozenset[str], folder: Path, decrypt: frozenset[str] = frozenset()) -> Prepared:
+        """Makes the token ready in `folder` (made here, mode 0700). Raises ScenarioError or LabFault.
+
+        `keys` and `decrypt` are as for check(); Prepared has those of both.
+        """
 
     def restore(self, folder: Path, key: str | None = None) -> TokenAccess:
-        """The token as prepare() left it, with its files, if any, in `folder` (made here, mode 0700)."""
+        """The token as prepare() left it, with its files, if any, in `folder` (made here, mode 0700).
+
+        `key` is the name of the key whose label the access has; without a number it is what numbered labels begin with.
+        """
 
     def retire(self) -> None:
         """Takes away what prepare() put on a token that outlives the run. Idempotent."""

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from lab.errors import LabFault, ScenarioError
-from lab.tokens.model import Prepared, Secret, TokenAccess, TokenSettings
+from lab.tokens.keys import kind_of
+from lab.tokens.model import KeyInfo, Prepared, Secret, TokenAccess, TokenSettings
 from lab.tokens.objects import new_id
-from lab.tokens.request import Request, Task
+from lab.tokens.request import Request, Task, uses_of
 from lab.tokens.throwaway import ask, prepared
 
 
@@ -28,24 +29,28 @@ class Module:
         self._settings = settings
         self._generated: tuple[str, ...] = ()
 
-    def check(self, keys: frozenset[str], mechanisms: frozenset[tuple[str, str]], folder: Path | None = None) -> None:
+    def check(
+        self,
+        keys: frozenset[str],
+        mechanisms: frozenset[tuple[str, str]],
+        folder: Path | None = None,
+        decrypt: frozenset[str] = frozenset(),
+    ) -> Mapping[str, KeyInfo]:
         """See Token. Logs in once, so a wrong PIN costs one of the tries that the token allows."""
-        wanted = frozenset() if self._settings.provision else keys
-        ask(
-            self._request("inspect", wanted, tuple(sorted(mechanisms))),
-            self._environment(),
-            without=self._settings.pin_env,
-        )
+        wanted = frozenset() if self._settings.provision else keys | decrypt
+        answer = self._ask("inspect", wanted, uses_of(keys, decrypt), mechanisms=tuple(sorted(mechanisms)))
+        return prepared(answer).keys
 
-    def prepare(self, keys: frozenset[str], folder: Path) -> Prepared:
+    def prepare(self, keys: frozenset[str], folder: Path, decrypt: frozenset[str] = frozenset()) -> Prepared:
         """Looks at the token, and with provision = true makes the keys that are missing. `folder` stays empty."""
         folder.mkdir(mode=0o700)
+        wanted, uses = keys | decrypt, uses_of(keys, decrypt)
         if not self._settings.provision:
-            return prepared(self._ask("inspect", keys))
+            return prepared(self._ask("inspect", wanted, uses))
         # Drawn here: whatever becomes of the process that makes the keys, retire() knows which ones are the lab's.
-        self._generated = tuple(new_id() for _ in keys)
+        self._generated = tuple(new_id() for _ in wanted)
         try:
-            answer = self._ask("generate", keys, self._generated)
+            answer = self._ask("generate", wanted, uses, ids=self._generated)
         except (ScenarioError, LabFault) as error:
             if str(error).startswith("token.pin"):
                 self._generated = ()  # refused before anything was made, and a PIN is tried once
@@ -72,33 +77,33 @@ class Module:
             return
         ids, self._generated = self._generated, ()
         try:
-            ask(self._request("destroy", frozenset(), ids=ids), self._environment(), without=self._settings.pin_env)
+            self._ask("destroy", frozenset(), {}, ids=ids)
         except (ScenarioError, LabFault) as error:
             raise LabFault(
                 f"keys that the lab generated are still on the token, with CKA_ID {', '.join(ids)}: {error}"
             ) from error
 
-    def _ask(self, task: Task, keys: frozenset[str], ids: tuple[str, ...] = ()) -> dict[str, Any]:
-        return ask(self._request(task, keys, ids=ids), self._environment(), without=self._settings.pin_env)
-
-    def _request(
+    def _ask(
         self,
         task: Task,
         keys: frozenset[str],
+        uses: Mapping[str, tuple[str, ...]],
         mechanisms: tuple[tuple[str, str], ...] = (),
         ids: tuple[str, ...] = (),
-    ) -> Request:
-        return Request(
+    ) -> dict[str, Any]:
+        request = Request(
             task,
             str(self.path),
             self._token_label(),
             pin=read_pin(self._settings).reveal(),
             pin_key="token.pin_env" if self._settings.pin_env else "token.pin_file",
             init_string=self._settings.init_string,
-            keys={kind: self._key_label(kind) for kind in sorted(keys)},
+            keys={name: self._key_label(name) for name in sorted(keys)},
+            uses=uses,
             mechanisms=mechanisms,
             ids=ids,
         )
+        return ask(request, self._environment(), without=self._settings.pin_env)
 
     @property
     def path(self) -> Path:
@@ -115,8 +120,10 @@ class Module:
             raise ScenarioError('token.token_label: needed for kind = "module": the label of the token to use')
         return self._settings.token_label
 
-    def _key_label(self, kind: str) -> str:
-        return self._settings.key_label or kind
+    def _key_label(self, name: str) -> str:
+        """The label of the scenario, with the number of the name where it has one: k-0, k-1, ..."""
+        kind = kind_of(name)
+        return (self._settings.key_label or kind) + name.removeprefix(kind)
 
     def _environment(self) -> Mapping[str, str]:
         return dict(self._settings.environment or {})

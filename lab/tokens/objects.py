@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from lab.native.cryptoki import AttributeValue, Cryptoki, CryptokiError
@@ -18,11 +18,12 @@ from lab.tokens.keys import (
     ec_pem,
     rsa_pem,
 )
-from lab.tokens.request import Refused
+from lab.tokens.request import DECRYPT, SIGN, Refused
 
 CKO_CERTIFICATE, CKO_PUBLIC_KEY, CKO_PRIVATE_KEY = 1, 2, 3
 CKA_CLASS, CKA_TOKEN, CKA_PRIVATE, CKA_LABEL, CKA_VALUE = 0x0, 0x1, 0x2, 0x3, 0x11
-CKA_KEY_TYPE, CKA_ID, CKA_SENSITIVE, CKA_SIGN, CKA_VERIFY = 0x100, 0x102, 0x103, 0x108, 0x10A
+CKA_KEY_TYPE, CKA_ID, CKA_SENSITIVE = 0x100, 0x102, 0x103
+CKA_ENCRYPT, CKA_DECRYPT, CKA_SIGN, CKA_VERIFY = 0x104, 0x105, 0x108, 0x10A
 CKA_MODULUS, CKA_MODULUS_BITS, CKA_PUBLIC_EXPONENT, CKA_EXTRACTABLE = 0x120, 0x121, 0x122, 0x162
 CKA_EC_PARAMS, CKA_EC_POINT = 0x180, 0x181
 
@@ -44,14 +45,19 @@ def private_labels(module: Cryptoki, session: int) -> list[str]:
     return sorted((_read(module, session, handle, CKA_LABEL) or b"").decode("utf-8", "replace") for handle in handles)
 
 
+def check_uses(module: Cryptoki, session: int, private: int, label: str, uses: Sequence[str]) -> None:
+    """Raises Refused where a private key may not do what it is for."""
+    for use, attribute, name in ((SIGN, CKA_SIGN, "CKA_SIGN"), (DECRYPT, CKA_DECRYPT, "CKA_DECRYPT")):
+        if use in uses and _read(module, session, private, attribute) == b"\0":
+            raise Refused("token.key_label", f'key "{label}" is not allowed to {use} ({name} is false)')
+
+
 def public_pem(module: Cryptoki, session: int, private: int, kind: str, label: str) -> str:
     """The public half of a private key, as PEM.
 
     From the public key object with the same CKA_ID (or label, where there is no id), else from a certificate, else from
-    the private key object itself. Raises Refused where the key is not of `kind`, may not sign, or shows no public half.
+    the private key object itself. Raises Refused where the key is not of `kind`, or shows no public half.
     """
-    if _read(module, session, private, CKA_SIGN) == b"\0":
-        raise Refused("token.key_label", f'key "{label}" is not allowed to sign (CKA_SIGN is false)')
     _want(kind, label, _type_name(_number(module, session, private, CKA_KEY_TYPE)), KEYS[kind].type)
     same = _siblings(module, session, private, label)
     holders = [*module.find_objects(session, {CKA_CLASS: CKO_PUBLIC_KEY, **same}), private]
@@ -83,20 +89,31 @@ def new_id() -> str:
 
 
 def generate(module: Cryptoki, session: int, kind: str, label: str, identity_hex: str) -> str:
-    """Makes a key pair of this kind, which stays on the token and cannot leave it. Returns its CKA_ID in hex."""
+    """Makes a key pair of this kind, which stays on the token and cannot leave it. Returns its CKA_ID in hex.
+
+    It signs; of RSA it decrypts too, as the key of a server does whose TLS 1.2 takes static RSA.
+    """
     key = KEYS[kind]
     identity = bytes.fromhex(identity_hex)
     shared: dict[int, AttributeValue] = {CKA_TOKEN: True, CKA_LABEL: label, CKA_ID: identity}
-    shape: dict[int, AttributeValue] = (
-        {CKA_EC_PARAMS: key.curve}
-        if key.type == "EC"
-        else {CKA_MODULUS_BITS: key.bits, CKA_PUBLIC_EXPONENT: b"\x01\x00\x01"}
-    )
+    shape: dict[int, AttributeValue]
+    public: dict[int, AttributeValue] = {CKA_VERIFY: True}
+    private: dict[int, AttributeValue] = {
+        CKA_PRIVATE: True,
+        CKA_SENSITIVE: True,
+        CKA_EXTRACTABLE: False,
+        CKA_SIGN: True,
+    }
+    if key.type == "EC":
+        shape = {CKA_EC_PARAMS: key.curve}
+    else:
+        shape = {CKA_MODULUS_BITS: key.bits, CKA_PUBLIC_EXPONENT: b"\x01\x00\x01"}
+        public[CKA_ENCRYPT] = private[CKA_DECRYPT] = True
     module.generate_key_pair(
         session,
         CKM_EC_KEY_PAIR_GEN if key.type == "EC" else CKM_RSA_PKCS_KEY_PAIR_GEN,
-        {**shared, **shape, CKA_VERIFY: True},
-        {**shared, CKA_PRIVATE: True, CKA_SENSITIVE: True, CKA_EXTRACTABLE: False, CKA_SIGN: True},
+        {**shared, **shape, **public},
+        {**shared, **private},
     )
     return identity.hex()
 

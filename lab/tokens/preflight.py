@@ -2,36 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Protocol
 
 from lab.errors import ScenarioError
+from lab.tokens.certificates import read_fitting
 from lab.tokens.keys import mechanisms_for
 from lab.tokens.kinds import open_token
-from lab.tokens.model import TokenSettings
-
-
-class WorkloadSettings(Protocol):
-    """The [workload] table, as far as tokens are concerned. Key and mechanism are None where no key is used."""
-
-    @property
-    def kind(self) -> str: ...
-    @property
-    def key(self) -> str | None: ...
-    @property
-    def mechanism(self) -> str | None: ...
-
-
-class ArmSettings(Protocol):
-    """One arm, as far as tokens are concerned. `token` is not looked at for the null workload."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def token(self) -> TokenSettings | None: ...
-    @property
-    def workload(self) -> WorkloadSettings: ...
+from lab.tokens.model import KeyInfo, TokenSettings
+from lab.tokens.needs import ArmSettings, Needs, keys_of
 
 
 def check(arms: Iterable[ArmSettings], file: str, folder: Path | None = None) -> None:
@@ -41,14 +20,33 @@ def check(arms: Iterable[ArmSettings], file: str, folder: Path | None = None) ->
     Arms with the same [token] table are looked at together, so that a real HSM sees one login, not one per arm.
     """
     for settings, group in _by_token(arms):
-        keys = frozenset(arm.workload.key for arm in group if arm.workload.key)
-        mechanisms = frozenset((w.key, w.mechanism) for w in (arm.workload for arm in group) if w.key and w.mechanism)
+        needs = Needs.of(group)
         try:
-            for key, mechanism in sorted(mechanisms):
+            for key, mechanism in sorted(needs.mechanisms):
                 _check_pair(key, mechanism)
-            open_token(settings).check(keys, mechanisms, folder)
+            found = open_token(settings).check(needs.sign, needs.mechanisms, folder, needs.decrypt)
         except ScenarioError as error:
-            raise ScenarioError(f'{file}: arm "{group[0].name}": {error}') from None
+            raise ScenarioError(f'{file}: arm "{group[0].name}": {_of_handshakes(str(error), group)}') from None
+        for arm in group:
+            try:
+                check_certificate(arm, found)
+            except ScenarioError as error:
+                raise ScenarioError(f'{file}: arm "{arm.name}": {error}') from None
+
+
+def check_certificate(arm: ArmSettings, keys: Mapping[str, KeyInfo]) -> None:
+    """Raises ScenarioError where the arm's own certificate is not for its key, as far as this is among `keys`."""
+    for name in keys_of(arm):
+        if arm.tls is not None and arm.tls.certificate is not None and name in keys:
+            read_fitting(arm.tls.certificate, keys[name].public_pem, keys[name].label)
+
+
+def _of_handshakes(message: str, group: list[ArmSettings]) -> str:
+    """A message on a mechanism that no arm gives itself, with the key that it follows from."""
+    given = "workload.mechanism: "
+    if message.startswith(given) and not any(arm.workload.mechanism for arm in group):
+        return f"workload.key: handshakes with it cannot be signed: {message.removeprefix(given)}"
+    return message
 
 
 def _check_pair(key: str, mechanism: str) -> None:

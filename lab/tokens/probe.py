@@ -19,9 +19,10 @@ from typing import Any, Final
 from lab.native.cryptoki import CKU_SO, Cryptoki, CryptokiError, NotAModule, TokenInfo
 from lab.record.names import MECHANISM
 from lab.tokens import objects
-from lab.tokens.keys import KEYS, mechanisms_for
-from lab.tokens.request import MARK, Refused, Request
+from lab.tokens.keys import KEYS, kind_of, mechanisms_for
+from lab.tokens.request import DECRYPT, MARK, SIGN, Refused, Request
 
+CKF_DECRYPT: Final = 0x200
 CKF_SIGN: Final = 0x800
 CKR_MECHANISM_INVALID: Final = 0x70
 PIN_WORDS: Final = {
@@ -63,9 +64,7 @@ def answer(request: Request) -> dict[str, Any]:
 
 
 def _offer(module: Cryptoki, request: Request) -> dict[str, Any]:
-    slot = module.slots(with_token=False)[0]
-    for kind, mechanism in request.mechanisms:
-        _check_mechanism(module, slot, kind, mechanism)
+    _check_mechanisms(module, module.slots(with_token=False)[0], request)
     return {}
 
 
@@ -77,22 +76,21 @@ def _provision(module: Cryptoki, request: Request) -> dict[str, Any]:
     module.init_pin(session, request.pin)
     module.logout(session)
     module.login(session, request.pin)
-    for kind, label in request.keys.items():
-        objects.generate(module, session, kind, label, objects.new_id())
+    for name, label in request.keys.items():
+        objects.generate(module, session, kind_of(name), label, objects.new_id())
     return _description(module, slot) | {"keys": _keys(module, slot, session, request)}
 
 
 def _inspect(module: Cryptoki, request: Request) -> dict[str, Any]:
     slot = _slot(module, request.token_label)
-    for kind, mechanism in request.mechanisms:
-        _check_mechanism(module, slot, kind, mechanism)
+    _check_mechanisms(module, slot, request)
     session = module.open_session(slot, read_write=request.task == "generate")
     _login(module, session, request)
     generated: list[str] = []
     if request.task == "generate":
         generated += [
-            objects.generate(module, session, kind, label, identity)
-            for (kind, label), identity in zip(request.keys.items(), request.ids, strict=True)
+            objects.generate(module, session, kind_of(name), label, identity)
+            for (name, label), identity in zip(request.keys.items(), request.ids, strict=True)
             if objects.find_private(module, session, label) is None
         ]
     return _description(module, slot) | {"keys": _keys(module, slot, session, request), "generated": generated}
@@ -129,6 +127,26 @@ def _login(module: Cryptoki, session: int, request: Request) -> None:
         raise Refused(request.pin_key, f"{why} ({error})" if why else str(error)) from None
 
 
+def _check_mechanisms(module: Cryptoki, slot: int, request: Request) -> None:
+    for kind, mechanism in request.mechanisms:
+        _check_mechanism(module, slot, kind, mechanism)
+    if any(DECRYPT in uses for uses in request.uses.values()):
+        _check_decryption(module, slot)
+
+
+def _check_decryption(module: Cryptoki, slot: int) -> None:
+    try:
+        decrypts = bool(module.mechanism_info(slot, MECHANISM["RSA_PKCS"]).flags & CKF_DECRYPT)
+    except CryptokiError as error:
+        if error.ckr != CKR_MECHANISM_INVALID:
+            raise
+        decrypts = False
+    if not decrypts:
+        raise Refused(
+            "tls.key_exchange", '"rsa" needs RSA_PKCS for decryption, which this token does not have; use ecdhe'
+        )
+
+
 def _check_mechanism(module: Cryptoki, slot: int, kind: str, mechanism: str) -> None:
     try:
         info = module.mechanism_info(slot, MECHANISM[mechanism])
@@ -161,15 +179,20 @@ def _offered(module: Cryptoki, slot: int, kind: str) -> list[str]:
 
 def _keys(module: Cryptoki, slot: int, session: int, request: Request) -> dict[str, Any]:
     found = {}
-    for kind, label in request.keys.items():
+    offered: dict[str, list[str]] = {}
+    for name, label in request.keys.items():
+        kind = kind_of(name)
         private = objects.find_private(module, session, label)
         if private is None:
             others = ", ".join(f'"{name}"' for name in objects.private_labels(module, session))
             raise Refused(
                 "token.key_label", f'no private key has the label "{label}"; this token has: {others or "none"}'
             )
+        objects.check_uses(module, session, private, label, request.uses.get(name, (SIGN,)))
         pem = objects.public_pem(module, session, private, kind, label)
-        found[kind] = {"label": label, "public_pem": pem, "mechanisms": _offered(module, slot, kind)}
+        if kind not in offered:
+            offered[kind] = _offered(module, slot, kind)
+        found[name] = {"kind": kind, "label": label, "public_pem": pem, "mechanisms": offered[kind]}
     return found
 
 

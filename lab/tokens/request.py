@@ -12,6 +12,9 @@ MARK: Final = "\x1e"
 
 Task = Literal["offer", "provision", "inspect", "generate", "destroy"]
 
+SIGN: Final = "sign"
+DECRYPT: Final = "decrypt"
+
 
 @dataclass(frozen=True)
 class Request:
@@ -31,7 +34,8 @@ class Request:
     pin_key: str = "token.pin_env"  # the scenario key that a refused PIN is blamed on
     so_pin: str = field(default="", repr=False)
     init_string: str | None = None
-    keys: Mapping[str, str] = field(default_factory=dict)  # key kind -> CKA_LABEL
+    keys: Mapping[str, str] = field(default_factory=dict)  # name of a key -> CKA_LABEL
+    uses: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # name -> SIGN, DECRYPT; where absent, SIGN
     mechanisms: tuple[tuple[str, str], ...] = ()  # (key kind or "", mechanism) that must work
     ids: tuple[str, ...] = ()  # CKA_ID in hex: of the keys to delete, or for those to make, in the order of `keys`
 
@@ -43,7 +47,13 @@ class Request:
         data = json.loads(text)
         data["mechanisms"] = tuple((key, mechanism) for key, mechanism in data["mechanisms"])
         data["ids"] = tuple(data["ids"])
+        data["uses"] = {name: tuple(uses) for name, uses in data["uses"].items()}
         return Request(**{f.name: data[f.name] for f in fields(Request)})
+
+
+def uses_of(sign: frozenset[str], decrypt: frozenset[str]) -> dict[str, tuple[str, ...]]:
+    """The `uses` of a Request for keys by name; those that only sign need no mention."""
+    return {name: (SIGN, DECRYPT) if name in sign else (DECRYPT,) for name in sorted(decrypt)}
 
 
 class Refused(Exception):

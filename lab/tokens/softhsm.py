@@ -9,12 +9,13 @@ import os
 import secrets
 import shutil
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 from lab.errors import LabFault, ScenarioError
-from lab.tokens.model import Prepared, Secret, TokenAccess, TokenSettings
-from lab.tokens.request import Request
+from lab.tokens.model import KeyInfo, Prepared, Secret, TokenAccess, TokenSettings
+from lab.tokens.request import Request, uses_of
 from lab.tokens.throwaway import ask, prepared
 
 TOKEN_LABEL: Final = "lab"
@@ -42,7 +43,7 @@ def find_module() -> Path | None:
 
 
 class SoftHsm:
-    """A token per run. Its key labels are the key kinds, its PINs are drawn per run and only held in memory."""
+    """A token per run. The labels of its keys are their names, its PINs are drawn per run and only held in memory."""
 
     kind: Final = "softhsm"
 
@@ -51,16 +52,24 @@ class SoftHsm:
         self._pin = Secret(secrets.token_hex(_PIN_BYTES))
         self._golden: Path | None = None
 
-    def check(self, keys: frozenset[str], mechanisms: frozenset[tuple[str, str]], folder: Path | None = None) -> None:
+    def check(
+        self,
+        keys: frozenset[str],
+        mechanisms: frozenset[tuple[str, str]],
+        folder: Path | None = None,
+        decrypt: frozenset[str] = frozenset(),
+    ) -> Mapping[str, KeyInfo]:
         """See Token. All kinds of keys can be made, so `keys` is not looked at."""
         module = self.path
-        if mechanisms:
+        if mechanisms or decrypt:
             with tempfile.TemporaryDirectory(prefix="lab-token-", dir=folder) as temporary:
                 environment = _configure(Path(temporary), self._reset_on_fork)
-                ask(Request("offer", str(module), mechanisms=tuple(sorted(mechanisms))), environment)
+                uses = uses_of(keys, decrypt)
+                ask(Request("offer", str(module), mechanisms=tuple(sorted(mechanisms)), uses=uses), environment)
+        return {}
 
-    def prepare(self, keys: frozenset[str], folder: Path) -> Prepared:
-        """Makes the golden copy in `folder`, with a key of each kind in `keys`. RSA-4096 takes a second or more."""
+    def prepare(self, keys: frozenset[str], folder: Path, decrypt: frozenset[str] = frozenset()) -> Prepared:
+        """Makes the golden copy in `folder`, with all of the keys. RSA-4096 takes a second or more."""
         folder.mkdir(mode=0o700)
         request = Request(
             "provision",
@@ -68,7 +77,8 @@ class SoftHsm:
             TOKEN_LABEL,
             pin=self._pin.reveal(),
             so_pin=secrets.token_hex(_PIN_BYTES),
-            keys={kind: kind for kind in sorted(keys)},
+            keys={name: name for name in sorted(keys | decrypt)},
+            uses=uses_of(keys, decrypt),
         )
         made = prepared(ask(request, _configure(folder, self._reset_on_fork)))
         self._golden = folder

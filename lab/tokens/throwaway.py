@@ -21,6 +21,8 @@ from lab.tokens.model import KeyInfo, Prepared
 from lab.tokens.request import MARK, Request
 
 TIMEOUT_S: Final = 30.0
+GENERATION_S: Final = 5.0
+"""More for each key that may have to be made: RSA-4096 takes a software token a second or more."""
 
 
 def ask(
@@ -28,13 +30,17 @@ def ask(
     environment: Mapping[str, str],
     *,
     without: str | None = None,
-    timeout_s: float = TIMEOUT_S,
+    timeout_s: float | None = None,
 ) -> dict[str, Any]:
     """The answer of a fresh process to one request.
 
     `environment` comes on top of this process's own; the variable named `without` (the one with the PIN) is taken out.
-    Raises ScenarioError where the module or the token is not what the scenario says, which includes a crash and a hang.
+    Raises ScenarioError where the module or the token is not what the scenario says, which includes a crash and a hang
+    (no answer within timeout_s; by default that depends on the keys to be made).
     """
+    if timeout_s is None:
+        makes = request.task in ("provision", "generate")
+        timeout_s = TIMEOUT_S + (GENERATION_S * len(request.keys) if makes else 0)
     process = subprocess.Popen(
         program.command("lab.tokens.probe"),
         stdin=subprocess.PIPE,
@@ -90,7 +96,7 @@ def prepared(answer: Mapping[str, Any]) -> Prepared:
         LibraryInfo(**answer["library"]),
         TokenInfo(**answer["token"]),
         {
-            kind: KeyInfo(kind, key["label"], key["public_pem"], tuple(key["mechanisms"]))
-            for kind, key in answer["keys"].items()
+            name: KeyInfo(key["kind"], key["label"], key["public_pem"], tuple(key["mechanisms"]))
+            for name, key in answer["keys"].items()
         },
     )

@@ -24,8 +24,11 @@ from lab.record.seal import Verification, seal
 from lab.scenario import Arm, Scenario
 from lab.tokens.kinds import open_token
 from lab.tokens.model import Prepared, Token
+from lab.tokens.needs import Needs
+from lab.tokens.preflight import check_certificate
 from lab.topology.interrupt import Interrupt
 from lab.topology.line import KeeperLine
+from lab.topology.tls_order import Certificates
 from lab.topology.trial import Bench, run_trial
 
 
@@ -41,12 +44,15 @@ class Tokens:
         for arm in scenario.arms:
             if arm.token is None or any(settings == arm.token for settings, _, _ in self._ready):
                 continue
-            wanted = frozenset(a.workload.key for a in scenario.arms if a.token == arm.token and a.workload.key)
+            needs = Needs.of(a for a in scenario.arms if a.token == arm.token)
             token = open_token(arm.token)
-            prepared = token.prepare(wanted, self.folder / f"golden-{len(self._ready)}")
+            prepared = token.prepare(needs.sign, self.folder / f"golden-{len(self._ready)}", needs.decrypt)
             self._ready.append((arm.token, token, prepared))
-            for kind, key in prepared.keys.items():
-                (keys / f"{len(self._ready)}-{slug(kind)}.pem").write_text(key.public_pem)
+            for other in scenario.arms:
+                if other.token == arm.token:
+                    check_certificate(other, prepared.keys)  # of a key that could not be looked at before
+            for name, key in prepared.keys.items():
+                (keys / f"{len(self._ready)}-{slug(name)}.pem").write_text(key.public_pem)
 
     def of(self, arm: Arm) -> tuple[Token | None, Prepared | None]:
         return next(((t, p) for settings, t, p in self._ready if settings == arm.token), (None, None))
@@ -123,6 +129,7 @@ def run_trials(
     """Runs and seals the plan's trials until all are done or the user interrupts. Raises LabFault."""
     line, tokens, private = bench
     arms = {arm.name: arm for arm in scenario.arms}
+    certificates = Certificates()
     records = []
     for planned in plan.trials:
         if interrupt.wanted:
@@ -132,7 +139,8 @@ def run_trials(
         token, prepared = tokens.of(arm)
         common = Bench(line, folder / "trials", private, interrupt.fileno(), scenario.seed)
         check = _verification(arm, prepared)
-        place, record = run_trial(common, planned, arm, token, check)
+        hosts = certificates.hosts(arm, prepared.keys if prepared else {})
+        place, record = run_trial(common, planned, arm, token, check, hosts)
         records.append(seal(place, record, check))
         progress(planned, records[-1])
     return records

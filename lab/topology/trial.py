@@ -23,9 +23,8 @@ from lab.record.order import ContextOrder, TlsOrder, TokenOrder, TrialOrder
 from lab.record.seal import Verification
 from lab.scenario import Arm, Topology
 from lab.tokens.model import Token, TokenAccess
-from lab.topology.hosts import Hosts
 from lab.topology.line import KeeperLine
-from lab.topology.tls import tls_order
+from lab.topology.tls_order import Hosts, tls_order
 from lab.topology.watch import Seen, Watch, facts_of
 
 _NS: Final = 1_000_000_000
@@ -188,7 +187,7 @@ def _capacity(arm: Arm, due: tuple[NDArray[np.int64], ...]) -> int:
     length_s = arm.load.warmup_s + arm.load.duration_s
     if arm.tls:  # any server may get all connections, and intruders too
         most = sum(map(len, due)) if due else round(length_s * _FASTEST_HANDSHAKES_HZ)
-        return min(_MOST_ROWS, most + sum(arm.load.intruders.counts if arm.load.intruders else ()) + _SET_UP_ROWS)
+        return min(_MOST_ROWS, most + _intruders(arm) + _SET_UP_ROWS)
     assert arm.topology is not None
     threads = arm.topology.threads
     busy = round(arm.timeout_s * _FASTEST_OTHER_HZ) * (arm.topology.busy_threads or 0)
@@ -197,6 +196,10 @@ def _capacity(arm: Arm, due: tuple[NDArray[np.int64], ...]) -> int:
         return min(_MOST_ROWS, most + _SET_UP_ROWS + 2 * threads + busy)
     fastest_hz = _FASTEST_HZ.get(arm.workload.kind, _FASTEST_OTHER_HZ)
     return min(_MOST_ROWS, round(length_s * fastest_hz * threads) + _SET_UP_ROWS + busy)
+
+
+def _intruders(arm: Arm) -> int:
+    return sum(arm.load.intruders.model_dump().values()) if arm.load.intruders else 0
 
 
 def _record(planned: PlannedTrial, arm: Arm, order: TrialOrder, watch: Watch | None) -> TrialRecord:

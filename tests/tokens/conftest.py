@@ -37,10 +37,20 @@ class Workload:
 
 
 @dataclass(frozen=True)
+class Tls:
+    version: str = "1.3"
+    bridge: str | None = "direct"
+    key_exchange: str | None = "ecdhe"
+    vhosts: int = 1
+    certificate: str | None = None
+
+
+@dataclass(frozen=True)
 class Arm:
     token: Settings | None
     workload: Workload = field(default_factory=Workload)
     name: str = "only"
+    tls: Tls | None = None
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,83 @@
+"""`python -m lab tokens`: which token kinds and bridges work here, and what to install for the others."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from lab.errors import LabFault, ScenarioError
+from lab.scenario import Token
+from lab.tokens import bridges
+from lab.tokens.softhsm import SoftHsm
+
+
+@dataclass(frozen=True)
+class Part:
+    """A token kind or a bridge, as this machine has it."""
+
+    what: str  # as in a scenario: token.kind = softhsm
+    works: bool
+    detail: str  # what was found, or why it does not work and what to install
+
+
+def tokens(console: Console | None = None) -> int:
+    """Shows all of them. Returns the exit status, which is 0: that a part is missing is an answer."""
+    console = console or Console()
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for heading in ("part", "works"):
+        table.add_column(heading, no_wrap=True)
+    table.add_column("found, or what is missing", overflow="fold")
+    for part in parts():
+        table.add_row(Text(part.what), "yes" if part.works else "no", Text(part.detail))
+    console.print(table)
+    return 0
+
+
+def parts() -> Iterator[Part]:
+    """Tries each part. A SoftHSM token is really made, in a temporary folder, with a key, and is gone afterwards."""
+    yield _softhsm()
+    yield Part("token.kind = module", True, "any PKCS#11 library: token.path, token_label and pin_env say which")
+    try:
+        openssl = bridges.openssl()
+    except ScenarioError as error:
+        reason = _said(error)
+        yield from (Part(f"tls.bridge = {name}", False, reason) for name in ("direct", *bridges.LIBRARIES, "software"))
+        return
+    yield Part("tls.bridge = direct", True, f"OpenSSL {openssl.version}")
+    for name in bridges.LIBRARIES:
+        yield _bridge(name)
+    yield Part("tls.bridge = software", True, f"OpenSSL {openssl.version}; no token")
+
+
+def _softhsm() -> Part:
+    what, token = "token.kind = softhsm", SoftHsm(Token.model_validate({}))
+    try:
+        with tempfile.TemporaryDirectory(prefix="lab-token-") as folder:
+            made = token.prepare(frozenset({"ec-p256"}), Path(folder) / "token")
+            library = made.library
+            return Part(what, True, f"{token.path}, {library.manufacturer} {library.library_version}")
+    except (ScenarioError, LabFault) as error:
+        return Part(what, False, _said(error))
+    finally:
+        token.retire()
+
+
+def _bridge(name: str) -> Part:
+    what = f"tls.bridge = {name}"
+    try:
+        library = bridges.library_of(name)
+    except ScenarioError as error:
+        return Part(what, False, _said(error).removeprefix(f"{name}: "))
+    version = bridges.version_of(library)
+    return Part(what, True, f"{library}, {f'package version {version}' if version else 'version not known'}")
+
+
+def _said(error: Exception) -> str:
+    """The message without the scenario key in front of it, for there is no scenario here."""
+    return str(error).partition(": ")[2] or str(error)

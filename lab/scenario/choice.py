@@ -1,0 +1,96 @@
+"""What an arm says, as far as it decides which other keys apply, and the defaults that other modules need too.
+
+`given` is what an arm says after base tables, [[arm]] and [matrix] are merged: table -> key -> value, each value of the
+right type already.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+Given = Mapping[str, Mapping[str, Any]]
+
+DEFAULT_KEY: Final = "ec-p256"
+DEFAULT_RATE_HZ: Final = 100.0
+DEFAULT_CLIENTS: Final = 8
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The values that decide which other keys apply."""
+
+    token: str
+    topology: str
+    processes: int
+    threads: int
+    fork_point: str
+    policy: str
+    session: str
+    workload: str
+    key: str
+    driver: str
+    server: str
+    bridge: str
+    version: str
+    key_exchange: str
+    vhosts: int
+    handshake_timeout_s: float
+    mode: str
+    rate_hz: float
+    clients: int
+    warmup_s: float
+    duration_s: float
+
+    @property
+    def handshake(self) -> bool:
+        return self.workload == "handshake"
+
+    @property
+    def external(self) -> bool:
+        """The server is not the lab's: the arm has no token, no context and no topology."""
+        return self.handshake and self.server == "external"
+
+    @property
+    def has_context(self) -> bool:
+        """There is a PKCS#11 context, and a token."""
+        return self.workload != "null" and not (self.handshake and (self.external or self.bridge == "software"))
+
+    @property
+    def library_decides(self) -> bool:
+        """Sessions and locking are the business of the bridge's library."""
+        return self.handshake and self.bridge in ("engine", "provider") and not self.external
+
+    @property
+    def uses_key(self) -> bool:
+        """A private key of the token is used."""
+        return self.has_context and (self.workload == "sign" or self.handshake)
+
+    @staticmethod
+    def of(given: Given) -> Choice:
+        topology, workload, tls, load = given["topology"], given["workload"], given["tls"], given["load"]
+        kind = topology.get("kind", "prefork")
+        return Choice(
+            token=given["token"].get("kind", "softhsm"),
+            topology=kind,
+            processes=topology.get("processes", 1 if kind == "threads" else 4),
+            threads=topology.get("threads", 4 if kind in ("worker", "threads") else 1),
+            fork_point=topology.get("fork_point", "idle"),
+            policy=given["context"].get("policy", "per-process"),
+            session=given["context"].get("session", "per-thread"),
+            workload=workload.get("kind", "sign"),
+            key=workload.get("key", DEFAULT_KEY),
+            driver=workload.get("driver", "native"),
+            server=tls.get("server", "lab"),
+            bridge=tls.get("bridge", "direct"),
+            version=tls.get("version", "1.3"),
+            key_exchange=tls.get("key_exchange", "ecdhe"),
+            vhosts=tls.get("vhosts", 1),
+            handshake_timeout_s=tls.get("timeout_s", 5.0),
+            mode=load.get("mode", "open"),
+            rate_hz=load.get("rate_hz", DEFAULT_RATE_HZ),
+            clients=load.get("clients", DEFAULT_CLIENTS),
+            warmup_s=load.get("warmup_s", 1.0),
+            duration_s=load.get("duration_s", 5.0),
+        )

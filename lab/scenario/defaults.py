@@ -1,0 +1,95 @@
+"""What a key is that was not given: its default where it applies to the arm, None where it does not."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from lab.scenario.choice import DEFAULT_CLIENTS, DEFAULT_RATE_HZ, Choice, Given
+from lab.scenario.models import Arm, Context, Load, Tls, Token, Topology, Workload
+
+DEFAULT_BUSY_THREADS: Final = 2
+DEFAULT_POOL_SIZE: Final = 2
+DEFAULT_GENERATORS: Final = 1
+
+SET_UP_S: Final = 10.0
+LOG_IN_S: Final = 0.1
+
+SERVER_S_OWN: Final = ("bridge", "key_exchange", "vhost_by", "resumption")
+"""Keys of [tls] that an external server decides."""
+
+
+def resolve(name: str, given: Given, timeout_s: float | None) -> Arm:
+    """The arm with every default in its place. `given` must have no problems."""
+    choice = Choice.of(given)
+    return Arm(
+        name=name,
+        token=_token(given, choice) if choice.has_context else None,
+        topology=None if choice.external else _topology(given, choice),
+        context=_context(given, choice) if choice.has_context else None,
+        workload=_workload(given, choice),
+        tls=_tls(given, choice) if choice.handshake else None,
+        load=_load(given, choice),
+        timeout_s=timeout_s or default_timeout_s(choice),
+    )
+
+
+def default_timeout_s(choice: Choice) -> float:
+    """The load, 10 s for set-up and end, what 200 staggered log-ins take, and the last handshake's time-out."""
+    log_ins_s = 0.0 if choice.external else LOG_IN_S * choice.processes
+    last_s = choice.handshake_timeout_s if choice.handshake else 0.0
+    return round(choice.warmup_s + choice.duration_s + SET_UP_S + log_ins_s + last_s, 3)
+
+
+def _token(given: Given, choice: Choice) -> Token:
+    softhsm = {"reset_on_fork": False, "provision": True} if choice.token == "softhsm" else {}
+    return Token(**{**softhsm, **given["token"]})
+
+
+def _topology(given: Given, choice: Choice) -> Topology:
+    topology = {**given["topology"], "processes": choice.processes, "threads": choice.threads}
+    if choice.fork_point == "threads-busy":
+        topology.setdefault("busy_threads", DEFAULT_BUSY_THREADS)
+    return Topology(**topology)
+
+
+def _context(given: Given, choice: Choice) -> Context:
+    context = dict(given["context"])
+    if choice.policy == "shared":
+        context.setdefault("inherit", "sessions")
+    if choice.session == "pool":
+        context.setdefault("pool_size", DEFAULT_POOL_SIZE)
+    if choice.library_decides:
+        context["session"] = None
+        context.setdefault("locking", None)
+    context.setdefault("locking", "none" if choice.driver == "python-pkcs11" else "os")
+    return Context(**context)
+
+
+def _workload(given: Given, choice: Choice) -> Workload:
+    workload = dict(given["workload"])
+    if choice.workload == "sign" or (choice.handshake and not choice.external):
+        workload["key"] = choice.key
+    if choice.workload == "sign":
+        workload.setdefault("mechanism", "RSA_PKCS" if choice.key.startswith("rsa") else "ECDSA")
+    if choice.workload != "null" and not choice.handshake:
+        workload.setdefault("driver", "native")
+    return Workload(**workload)
+
+
+def _tls(given: Given, choice: Choice) -> Tls:
+    absent = dict.fromkeys(SERVER_S_OWN) if choice.external else {}
+    return Tls(**{**given["tls"], **absent})
+
+
+def _load(given: Given, choice: Choice) -> Load:
+    load: dict[str, Any] = dict(given["load"])
+    if choice.mode == "open":
+        load.setdefault("rate_hz", DEFAULT_RATE_HZ)
+        load.setdefault("arrivals", "poisson")
+    if choice.handshake:
+        load.setdefault("generators", DEFAULT_GENERATORS)
+        if choice.mode == "closed":
+            load.setdefault("clients", DEFAULT_CLIENTS)
+        if not choice.external:
+            load.setdefault("intruders", {})
+    return Load(**load)
