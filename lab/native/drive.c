@@ -9,11 +9,11 @@
 #include "rows.h"
 
 #include "lists.h"
+#include "thread.h"
 
 #include <pthread.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
-#include <sys/syscall.h>
 
 #define PUBLIC __attribute__((visibility("default")))
 
@@ -196,18 +196,6 @@ static void operate(struct drive *drive, u32 thread, const CK_BYTE *data, CK_BYT
     }
     result->session = drive->own[thread % settings->session_count];
     use_session(drive, data, output, resume, result);
-}
-
-static u32 this_thread(void)
-{
-    static __thread u32 id;
-    static __thread u32 owner; /* thread-local storage is copied by fork, so the id needs its process */
-    u32 pid = (u32)getpid();
-    if (owner != pid) {
-        id = (u32)syscall(SYS_gettid);
-        owner = pid;
-    }
-    return id;
 }
 
 struct mark {
