@@ -8,8 +8,8 @@
  *
  * Each stage is a queue in the order in which its slots came, and everybody's patience in a stage is the same: so the
  * first of a queue is the first whose time is up, and no timer is searched. A slot's OpenSSL object is made before its
- * turn and used again after a success. Of what comes after the handshake (tickets, close_notify) nothing is read where
- * no session is to be resumed: that the server has closed is told by epoll.
+ * turn. Of what comes after the handshake (tickets, close_notify) nothing is read where no session is to be resumed:
+ * that the server has closed is told by epoll.
  */
 #define _GNU_SOURCE
 #include "thread.h"
@@ -82,7 +82,6 @@ struct slot {
     u16 number, host;
     SSL *ssl;                       /* NULL where the next handshake is to make one */
     BIO *bio;                       /* the SSL's */
-    const struct host *configured;  /* host whose name the SSL has */
     struct operation_row *operation;
     struct connection_row *connection;
     struct tls_watch watch;
@@ -271,17 +270,9 @@ PUBLIC void generator_stop(struct generator *generator)
 }
 
 /* An SSL for the slot's next handshake, made while nobody waits for it. A failure shows when the handshake begins. */
-static void prepare(struct generator *generator, struct slot *slot, bool again)
+static void prepare(struct generator *generator, struct slot *slot)
 {
-    if (slot->ssl && again) {
-        SSL_set_shutdown(slot->ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN); /* or its session counts as bad */
-        if (SSL_set_session(slot->ssl, NULL) && SSL_clear(slot->ssl)) {
-            tls_watch(slot->ssl, &slot->watch);
-            return;
-        }
-    }
     SSL_free(slot->ssl);
-    slot->configured = NULL;
     slot->ssl = SSL_new(generator->context);
     slot->bio = slot->ssl ? BIO_new(BIO_s_socket()) : NULL;
     if (!slot->bio) {
@@ -304,9 +295,6 @@ static bool address_host(struct generator *generator, struct slot *slot)
         return false;
     if (generator->sessions && *session_of(generator, slot) && !SSL_set_session(slot->ssl, *session_of(generator, slot)))
         return false;
-    if (slot->configured == host)
-        return true;
-    slot->configured = host;
     const char *name = pointer(host->name);
     if (!name)
         return true;
@@ -339,7 +327,7 @@ static void fail(struct generator *generator, struct slot *slot, struct failure 
     record(slot, failure);
     close_socket(slot);
     leave(generator, slot);
-    prepare(generator, slot, false);
+    prepare(generator, slot);
     if (generator->open_loop)
         enter(generator, slot, STAGE_FREE, NEVER);
     else
@@ -348,9 +336,10 @@ static void fail(struct generator *generator, struct slot *slot, struct failure 
 
 static void drained(struct generator *generator, struct slot *slot)
 {
+    SSL_set_shutdown(slot->ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN); /* or its session counts as bad */
     close_socket(slot);
     leave(generator, slot);
-    prepare(generator, slot, true);
+    prepare(generator, slot);
     enter(generator, slot, STAGE_FREE, NEVER);
 }
 
@@ -633,7 +622,7 @@ PUBLIC int generator_prepare(struct generator *generator, u32 slots)
         struct slot *slot = &generator->slots[i];
         slot->number = (u16)i;
         slot->socket = -1;
-        prepare(generator, slot, false);
+        prepare(generator, slot);
         enter(generator, slot, STAGE_FREE, NEVER);
     }
     return 0;

@@ -20,7 +20,9 @@ KEY_EXCHANGES: Final = {"ecdhe": "kECDHE", "rsa": "kRSA"}  # of TLS 1.2, as an O
 
 
 class _Host(ctypes.Structure):
-    _fields_ = [(name, ctypes.c_uint64) for name in ("address", "address_bytes", "name", "leaf", "leaf_bytes", "numeric")]
+    _fields_ = [
+        (name, ctypes.c_uint64) for name in ("address", "address_bytes", "name", "leaf", "leaf_bytes", "numeric")
+    ]
 
 
 class _Settings(ctypes.Structure):
@@ -218,4 +220,3 @@ class Generator:
         buffer = ctypes.create_string_buffer(content)
         self._kept.append(buffer)
         return ctypes.addressof(buffer)
-

@@ -15,6 +15,8 @@ class Message:
     word: Word
     at_ns: int = 0  # release: when
     failure: str | None = None  # ready: the step of the set-up that failed
+    cpu_ns: int = 0  # finished, of a generator: processor time of its load
+    busy_ns: int = 0  # and how long that was
 
 
 class Channel:
@@ -31,9 +33,11 @@ class Channel:
     def fileno(self) -> int:
         return self.end.fileno()
 
-    def send(self, word: Word, at_ns: int = 0, failure: str | None = None) -> None:
+    def send(
+        self, word: Word, at_ns: int = 0, failure: str | None = None, *, cpu_ns: int = 0, busy_ns: int = 0
+    ) -> None:
         """Raises OSError when the other end is gone."""
-        self.end.send(json.dumps([word, at_ns, failure]).encode())
+        self.end.send(json.dumps([word, at_ns, failure, cpu_ns, busy_ns]).encode())
 
     def recv(self) -> Message:
         raw = self.end.recv(65536)
