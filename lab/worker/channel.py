@@ -34,7 +34,7 @@ class Channel:
         return self.end.fileno()
 
     def send(
-        self, word: Word, at_ns: int = 0, failure: str | None = None, cpu_ns: int = 0, busy_ns: int = 0
+        self, word: Word, at_ns: int = 0, failure: str | None = None, *, cpu_ns: int = 0, busy_ns: int = 0
     ) -> None:
         """Raises OSError when the other end is gone."""
         self.end.send(json.dumps([word, at_ns, failure, cpu_ns, busy_ns]).encode())

@@ -36,13 +36,15 @@ def serve(
             listener.close()
         channel.wait_for("release", "stop")
         return 0, 0
-    with Server(Path(order.folder), process, order.capacity, context.tls) as server:
-        server.listen([(listener.fileno(), _host_of(order.tls, listener)) for listener in listeners])
-        if channel.wait_for("release", "stop").word == "stop":
-            return 0, 0
-        begun_ns, cpu_ns = time.monotonic_ns(), time.process_time_ns()
-        _accept(order, order.tls, channel, server)
-        return time.process_time_ns() - cpu_ns, time.monotonic_ns() - begun_ns
+    server = Server(Path(order.folder), process, order.capacity, context.tls, order.tls.timeout_ns)
+    sockets = [(listener.fileno(), _host_of(order.tls, listener)) for listener in listeners]
+    server.listen("event" if order.kind == "event" else "blocking", sockets)
+    if channel.wait_for("release", "stop").word == "stop":
+        return 0, 0
+    begun_ns, cpu_ns = time.monotonic_ns(), time.process_time_ns()
+    _accept(order, order.tls, channel, server)
+    server.close()
+    return time.process_time_ns() - cpu_ns, time.monotonic_ns() - begun_ns
 
 
 def _host_of(tls: TlsOrder, listener: socket.socket) -> int:
@@ -53,11 +55,10 @@ def _host_of(tls: TlsOrder, listener: socket.socket) -> int:
 def _accept(order: TrialOrder, tls: TlsOrder, channel: Channel, server: Server) -> None:
     """Every thread's loop, until the last has had its share, or somebody says stop, or the root is gone."""
     ended = os.eventfd(0)
-    event = order.kind == "event"
 
     def run(thread: int) -> None:
         try:
-            server.run(thread, event, tls.connections_per_child)
+            server.run(thread, tls.connections_per_child)
         finally:
             os.eventfd_write(ended, 1)
 
