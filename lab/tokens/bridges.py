@@ -110,7 +110,7 @@ def library_of(bridge: str) -> Path:
 def preflight(arms: Iterable[ArmSettings], file: str) -> None:
     """Raises ScenarioError, `file: arm "a": tls.bridge: ...`, for the first arm whose bridge is not here."""
     for arm in arms:
-        if arm.tls is not None and arm.tls.bridge in LIBRARIES:
+        if arm.tls is not None and arm.tls.bridge is not None and arm.tls.bridge in LIBRARIES:
             try:
                 library_of(arm.tls.bridge)
             except ScenarioError as error:

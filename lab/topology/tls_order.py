@@ -94,7 +94,7 @@ def tls_order(arm: Arm, hosts: Hosts, private: Path) -> TlsOrder:
     """The [tls] table as the trial's processes are told it. What the provider loads is written down in `private`."""
     tls, load = arm.tls, arm.load
     assert tls is not None
-    bridge_library = library_of(tls.bridge) if tls.bridge in LIBRARIES else None
+    bridge_library = library_of(tls.bridge) if tls.bridge and tls.bridge in LIBRARIES else None
     configuration = None
     if tls.bridge == "provider" and bridge_library:
         configuration = private / "openssl.cnf"

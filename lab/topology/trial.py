@@ -18,10 +18,10 @@ from lab.native import library
 from lab.plan import PlannedTrial, arrivals
 from lab.record.begun import note_begun
 from lab.record.folder import slug
-from lab.record.model import ProcessRecord, TrialRecord
+from lab.record.model import ProcessRecord, Role, TrialRecord
 from lab.record.order import ContextOrder, TlsOrder, TokenOrder, TrialOrder
 from lab.record.seal import Verification
-from lab.scenario import Arm, Topology
+from lab.scenario import Arm
 from lab.tokens.model import Token, TokenAccess
 from lab.topology.line import KeeperLine
 from lab.topology.tls_order import Hosts, tls_order
@@ -38,8 +38,6 @@ _SET_UP_ROWS: Final = 4096
 _CALLS_PER_OPERATION: Final = 4
 _LEAST_CALL_ROWS: Final = 1 << 20
 ARRIVALS: Final = "arrivals.i64"
-_NO_SERVERS: Final = Topology()
-"""The shape in the order of a trial whose server is external: nothing of it is looked at."""
 
 
 @dataclass(frozen=True)
@@ -140,15 +138,15 @@ def order_of(
     tls: TlsOrder | None = None,
 ) -> TrialOrder:
     """The trial as its root is told it. The clock of its time-out starts here."""
-    topology = arm.topology or _NO_SERVERS
+    topology = arm.topology
     return TrialOrder(
         folder=str(folder),
-        kind=topology.kind,
-        processes=topology.processes if arm.topology else 0,
-        threads=topology.threads,
-        fork_point=topology.fork_point,
-        busy_threads=topology.busy_threads or 0,
-        start=topology.start,
+        kind=topology.kind if topology else "prefork",  # of an external server: nothing is forked
+        processes=topology.processes if topology else 0,
+        threads=topology.threads if topology else 1,
+        fork_point=topology.fork_point if topology else "idle",
+        busy_threads=(topology and topology.busy_threads) or 0,
+        start=topology.start if topology else "staggered",
         workload=arm.workload.kind,
         driver=arm.workload.driver or "native",
         key=arm.workload.key,
@@ -207,7 +205,7 @@ def _record(planned: PlannedTrial, arm: Arm, order: TrialOrder, watch: Watch | N
     seen = dict(watch.seen) if watch else {}
     generators = order.tls.generators if order.tls else 0
     for process in range(order.processes + generators + 1):
-        role = "root" if not process else "worker" if process <= order.processes else "generator"
+        role: Role = "root" if not process else "worker" if process <= order.processes else "generator"
         seen.setdefault(process, Seen(process, 0, None, end="never-started", role=role))
     return TrialRecord(
         number=planned.number,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mmap
 import os
 import resource
 import socket
@@ -18,11 +17,11 @@ from lab.errors import LabFault
 from lab.native.generating import Generator, Greeting, Host, Rush
 from lab.native.loops import addresses
 from lab.record.order import TlsOrder, TrialOrder
+from lab.worker.arrivals import arrivals_of
 from lab.worker.channel import Channel
 from lab.worker.intruders import Intruders
 from lab.worker.process import die_with_parent, leave_no_core, let_stacks_be_read
 
-_ARRIVALS: Final = "arrivals.i64"
 _GIVE_UP_BEFORE_DEADLINE_NS: Final = 500_000_000
 
 
@@ -76,7 +75,8 @@ def _work(order: TrialOrder, process: int, channel: Channel) -> int:
     _raise_limit_of_files()
     part = process - order.processes - 1
     slots = slots_of(order, tls, part)
-    arrivals = addresses(_arrivals(order), order.arrivals)[part] if order.open_loop else None
+    instants = arrivals_of(order)  # held for as long as the load runs
+    arrivals = addresses(instants, order.arrivals)[part] if order.open_loop else None
     generator = Generator(Path(order.folder), process, order.capacity)
     generator.set(greeting_of(tls))
     if slots:
@@ -115,14 +115,6 @@ def _raise_limit_of_files() -> None:
     """A connection is an open file, and the usual limit of a shell is 1024."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-
-
-def _arrivals(order: TrialOrder) -> memoryview:
-    if not sum(order.arrivals):
-        return memoryview(bytearray())
-    with open(Path(order.folder) / _ARRIVALS, "rb") as file:
-        # A private, writable mapping, because ctypes takes addresses of writable buffers only; nobody writes to it.
-        return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY))
 
 
 def main() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mmap
 import os
 import socket
 import threading
@@ -14,12 +13,12 @@ from lab.errors import LabFault
 from lab.native.cryptoki import CryptokiError
 from lab.native.loops import Drive, Load, Work, addresses
 from lab.record.order import TrialOrder
+from lab.worker.arrivals import arrivals_of
 from lab.worker.channel import Channel
 from lab.worker.context import Context, NativeContext, NullContext
 from lab.worker.policies import policy_of
 from lab.worker.steps import SetUpFailed
 
-ARRIVALS = "arrivals.i64"
 _GIVE_UP_BEFORE_DEADLINE_NS = 500_000_000
 
 
@@ -117,7 +116,7 @@ def _load(
 ) -> None:
     parts: list[tuple[int, int] | None] = [None] * order.threads
     if order.open_loop:
-        arrivals = _arrivals(order)
+        arrivals = arrivals_of(order)
         first = (process - 1) * order.threads
         parts = list(addresses(arrivals, order.arrivals)[first : first + order.threads])
     refusal = None
@@ -145,11 +144,3 @@ def _load(
     run(0)
     for other in others:
         other.join()
-
-
-def _arrivals(order: TrialOrder) -> memoryview:
-    if not sum(order.arrivals):
-        return memoryview(bytearray())
-    with open(Path(order.folder) / ARRIVALS, "rb") as file:
-        # A private, writable mapping, because ctypes takes addresses of writable buffers only; nobody writes to it.
-        return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY))

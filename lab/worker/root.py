@@ -196,10 +196,10 @@ class Root:
         child.ready |= message.word == "ready"
         child.failed |= message.failure is not None
         child.finished |= message.word == "finished"
-        told = {"failure": message.failure} if message.word == "ready" else {}
         if message.word == "finished":
-            told = {"cpu_ns": message.cpu_ns, "busy_ns": message.busy_ns}
-        report(message.word, process=child.process, **told)
+            report("finished", process=child.process, cpu_ns=message.cpu_ns, busy_ns=message.busy_ns)
+        else:
+            report(message.word, process=child.process, failure=message.failure)
         if self.released_ns is not None and child.role == "worker":  # in the middle of the load, so one of a churn
             self._tell(child, "leave" if child.finished else "release", self.released_ns)
 

@@ -67,10 +67,10 @@ def _accept(order: TrialOrder, tls: TlsOrder, channel: Channel, server: Server) 
         thread.start()
     running = len(threads)
     while running:
-        ready, _, _ = select.select([ended, channel], [], [])
+        ready, _, _ = select.select([ended, channel.fileno()], [], [])
         if ended in ready:
             running -= os.eventfd_read(ended)
-        elif channel in ready:
+        else:
             break  # whatever it is: stop, or the end of the root
     server.stop()
     for thread in threads:

@@ -6,7 +6,7 @@ library that they sit on. What libp11 and pkcs11-provider do by themselves after
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, Protocol
@@ -136,7 +136,12 @@ class Software:
         """Nothing was opened."""
 
 
-_BRIDGES: Final = {"direct": Direct, "engine": Loaded, "provider": Loaded, "software": Software}
+_BRIDGES: Final[dict[str, Callable[[TrialOrder, TlsOrder], Bridge]]] = {
+    "direct": Direct,
+    "engine": Loaded,
+    "provider": Loaded,
+    "software": Software,
+}
 
 
 class TlsContext:
@@ -146,7 +151,7 @@ class TlsContext:
         assert tls.bridge is not None  # a server of the lab's own has one
         self._hosts: tuple[HostOrder, ...] = tls.hosts
         self._named = tls.vhost_by == "sni"
-        self._bridge: Bridge = _BRIDGES[tls.bridge](order, tls)
+        self._bridge = _BRIDGES[tls.bridge](order, tls)
         self._drive: Drive | None = None
         self.tls = Tls(
             tls.bridge,

@@ -112,7 +112,9 @@ def test_every_handshake_used_the_key_once_within_its_own_steps(one: Sealed) -> 
         steps = [
             (getattr(connection, f"step{n}_started_ns"), getattr(connection, f"step{n}_ended_ns")) for n in range(1, 5)
         ]
-        inside = [any(a <= call.started_ns and call.ended_ns <= b for a, b in steps) for call in mine[within].itertuples()]
+        inside = [
+            any(a <= call.started_ns and call.ended_ns <= b for a, b in steps) for call in mine[within].itertuples()
+        ]
         assert sum(inside) == 1
         found += 1
     assert found == PLANNED
@@ -155,7 +157,9 @@ def test_each_host_answers_with_its_own_key_and_is_accounted_for_per_process(one
     servers = one.connections_of("server")
     assert servers.groupby("vhost").size().to_dict() == {host: PLANNED // count for host in range(count)}
     contexts = one.operations[one.operations.kind == "tls_context"]
-    assert contexts.groupby("process").vhost.apply(list).to_dict() == {n["index"]: list(range(count)) for n in one.workers}
+    assert contexts.groupby("process").vhost.apply(list).to_dict() == {
+        n["index"]: list(range(count)) for n in one.workers
+    }
     found = one.calls[one.calls.function == "C_FindObjects"]
     assert found.object.nunique() >= count
 
