@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from lab.analysis.trial import TrialFacts
+from lab.analysis.facts import TrialFacts
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from lab.analysis.cold import STEPS
-from lab.analysis.trial import TrialFacts
+from lab.analysis.facts import TrialFacts
 from lab.record.model import TrialRecord
 
 FOLDER: Final = "tables"
