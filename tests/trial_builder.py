@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -46,6 +47,7 @@ class TrialBuilder:
         self._calls: list[dict[str, Any]] = []
         self._operations: list[dict[str, Any]] = []
         self._connections: list[dict[str, Any]] = []
+        self._handshakes: Counter[int] = Counter()
         self._clock_ms = 0.0
 
     def call(
@@ -213,7 +215,8 @@ class TrialBuilder:
         accept 1, waiting 0.5, software 0.25, token 2 (C_SignInit 0.5, C_Sign 1.5), software 0.25, back 1.
         """
         start = at + lag
-        sequence = sum(row["process"] == client for row in self._operations)
+        sequence = self._handshakes[client]
+        self._handshakes[client] += 1
         self.operation(
             client, sequence, thread=thread, at=at, lag=lag, lasts=5, phase=phase, kind="handshake", vhost=vhost
         )
@@ -222,8 +225,7 @@ class TrialBuilder:
         steps = ((start + 1.5, start + 4), (start + 5.25, start + 5.5))  # the second reads the client's Finished
         self.connection(server, "server", opened=start + 1, ended=start + 5.5, steps=steps, **fields)
         if signs:
-            sign = {"session": session, "argument": ECDSA}
-            self.call("C_SignInit", server, at=start + 1.75, until=start + 2.25, **sign)
+            self.call("C_SignInit", server, at=start + 1.75, until=start + 2.25, session=session, argument=ECDSA)
             self.call("C_Sign", server, at=start + 2.25, until=start + 3.75, session=session, argument=random)
         return self
 
@@ -231,8 +233,16 @@ class TrialBuilder:
     def connections(self) -> Table:
         return _table(self._connections, columns.CONNECTIONS)
 
+    def mark_wrong(self) -> None:
+        """The operation that was added last had a wrong signature."""
+        self._operations[-1]["verified"] = columns.WRONG
+
+    def rows_of_connections(self, process: int) -> list[dict[str, Any]]:
+        """The rows themselves, to change."""
+        return [row for row in self._connections if row["process"] == process]
+
     def connections_of(self, process: int) -> Table:
-        return _table([row for row in self._connections if row["process"] == process], columns.CONNECTIONS)
+        return _table(self.rows_of_connections(process), columns.CONNECTIONS)
 
     @property
     def calls(self) -> Table:

@@ -67,15 +67,16 @@ def generator(trials: Sequence[TrialFacts]) -> dict[str, Any] | None:
 
 
 def hosts(trials: Sequence[TrialFacts]) -> dict[str, Any] | None:
-    """What virtual hosts cost: medians are over every host of every process that did the step, or served."""
+    """What virtual hosts cost a server of the lab: medians over all hosts of all processes that did the step."""
     found = _facts(trials)
     if not found:
         return None
+    ours = any(one.server for one in found)
     every = [host for one in found for host in one.hosts]
     timed = [host for one in _facts([trial for trial in trials if trial.usable]) for host in one.hosts]
     return {
-        "count": len({host.host for host in every}),
-        "tls_contexts": sum(host.tls_contexts for host in every),
+        "count": len({host.host for host in every}) if ours else None,
+        "tls_contexts": sum(host.tls_contexts for host in every) if ours else None,
         "cold_ms": {step: _median(timed, f"{step}_ms") for step in ("find_key", "tls_context", "first_handshake")},
         "sessions_p50": _median([host for host in every if host.handshakes], "sessions"),
     }

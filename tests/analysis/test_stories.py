@@ -130,7 +130,7 @@ def test_the_parts_of_random_handshakes_add_up_to_the_nanosecond_and_none_is_neg
             for _ in range(int(chance.integers(0, 3))):
                 start = clock + int(chance.integers(0, 500))
                 clock = start + int(chance.integers(0, 5000))
-                calls.append((thread, start, clock, row))
+                calls.append((thread, start, clock, int(row)))
             clock += int(chance.integers(0, 500))
             edges[f"step{step}_started_ns"][row], edges[f"step{step}_ended_ns"][row] = begin, clock
         for row in np.flatnonzero((tid == thread) & (steps == 0)):
