@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import numpy as np
 
 from lab.analysis.calls import Origin, ProcessCalls
-from lab.analysis.trial import TrialFacts, examine
+from lab.analysis.facts import TrialFacts
+from lab.analysis.trial import examine
 from lab.record import columns
 from lab.record.columns import Table
-from lab.record.dtypes import BEGUN, ENDED, KIND, LOCKING, PHASE
+from lab.record.dtypes import BEGUN, ENDED, KIND, LAYER, LOCKING, PHASE, SIDE
 from lab.record.model import ProcessRecord, TrialRecord
 from lab.record.names import FUNCTION_NUMBER, MECHANISM
 
@@ -23,7 +25,11 @@ ALREADY_LOGGED_IN = 0x100
 
 def worker(index: int = 1, planned: int = 0, **fields: Any) -> ProcessRecord:
     given: dict[str, Any] = {"role": "worker", "end": "exit", "status": 0, "pss_kib": 2048, "threads": 1}
-    return ProcessRecord(index=index, pid=1000 + index, planned=planned, **(given | fields))
+    return ProcessRecord(index=index, planned=planned, **({"pid": 1000 + index} | given | fields))
+
+
+def generator(index: int = 9, planned: int = 0, **fields: Any) -> ProcessRecord:
+    return worker(index, planned, **{"role": "generator", "pss_kib": None, **fields})
 
 
 def record(*processes: ProcessRecord, **fields: Any) -> TrialRecord:
@@ -40,6 +46,8 @@ class TrialBuilder:
     def __init__(self) -> None:
         self._calls: list[dict[str, Any]] = []
         self._operations: list[dict[str, Any]] = []
+        self._connections: list[dict[str, Any]] = []
+        self._handshakes: Counter[int] = Counter()
         self._clock_ms = 0.0
 
     def call(
@@ -120,7 +128,9 @@ class TrialBuilder:
         phase: str = "measured",
         kind: str = "sign",
         code: int = 0,
+        layer: str = "pkcs11",
         function: str | None = None,
+        vhost: int = 0,
         verified: int = columns.RIGHT,
     ) -> TrialBuilder:
         self._operations.append(
@@ -135,15 +145,104 @@ class TrialBuilder:
                 "started_ns": int((at + lag) * NS_PER_MS),
                 "ended_ns": 0 if outcome == "info" else int((at + lag + lasts) * NS_PER_MS),
                 "outcome": columns.OUTCOMES.index(outcome),
-                "layer": 0,
+                "layer": LAYER[layer],
                 "code": code,
                 "function": FUNCTION_NUMBER[function] if function else 0,
                 "session": 5,
-                "vhost": 0,
+                "vhost": vhost,
                 "verified": verified if outcome == "ok" else columns.UNVERIFIED,
             }
         )
         return self
+
+    def connection(
+        self,
+        process: int,
+        side: str,
+        *,
+        random: int,
+        opened: float,
+        ended: float,
+        steps: tuple[tuple[float, float], ...] = (),
+        operation: int = -1,
+        outcome: str = "ok",
+        layer: str = "pkcs11",
+        code: int = 0,
+        function: str | None = None,
+        vhost: int = 0,
+        tid: int | None = None,
+        resumed: bool = False,
+    ) -> TrialBuilder:
+        """One end of a connection; steps: begin and end of each, at most four."""
+        row = dict.fromkeys(columns.CONNECTIONS, 0) | {
+            "process": process,
+            "operation": operation,
+            "opened_ns": int(opened * NS_PER_MS),
+            "ended_ns": 0 if outcome == "info" else int(ended * NS_PER_MS),
+            "random": random,
+            "tid": 1000 + process if tid is None else tid,
+            "code": code,
+            "vhost": vhost,
+            "side": SIDE[side],
+            "layer": LAYER[layer],
+            "function": FUNCTION_NUMBER[function] if function else 0,
+            "resumed": int(resumed),
+            "steps": len(steps),
+            "outcome": columns.OUTCOMES.index(outcome),
+        }
+        for number, (begin, end) in enumerate(steps, start=1):
+            row |= {f"step{number}_started_ns": int(begin * NS_PER_MS), f"step{number}_ended_ns": int(end * NS_PER_MS)}
+        self._connections.append(row)
+        return self
+
+    def handshake(
+        self,
+        random: int,
+        *,
+        at: float = 0,
+        lag: float = 0,
+        server: int = 1,
+        client: int = 9,
+        vhost: int = 0,
+        phase: str = "measured",
+        resumed: bool = False,
+        session: int = 5,
+        thread: int = 0,
+        signs: bool = True,
+    ) -> TrialBuilder:
+        """A whole one of TLS 1.3: the client starts `lag` after `at`, and from then on (ms) it goes so.
+
+        accept 1, waiting 0.5, software 0.25, token 2 (C_SignInit 0.5, C_Sign 1.5), software 0.25, back 1.
+        """
+        start = at + lag
+        sequence = self._handshakes[client]
+        self._handshakes[client] += 1
+        self.operation(
+            client, sequence, thread=thread, at=at, lag=lag, lasts=5, phase=phase, kind="handshake", vhost=vhost
+        )
+        fields: dict[str, Any] = {"random": random, "vhost": vhost, "resumed": resumed}
+        self.connection(client, "client", operation=sequence, opened=start + 0.5, ended=start + 5, **fields)
+        steps = ((start + 1.5, start + 4), (start + 5.25, start + 5.5))  # the second reads the client's Finished
+        self.connection(server, "server", opened=start + 1, ended=start + 5.5, steps=steps, **fields)
+        if signs:
+            self.call("C_SignInit", server, at=start + 1.75, until=start + 2.25, session=session, argument=ECDSA)
+            self.call("C_Sign", server, at=start + 2.25, until=start + 3.75, session=session, argument=random)
+        return self
+
+    @property
+    def connections(self) -> Table:
+        return _table(self._connections, columns.CONNECTIONS)
+
+    def mark_wrong(self) -> None:
+        """The operation that was added last had a wrong signature."""
+        self._operations[-1]["verified"] = columns.WRONG
+
+    def rows_of_connections(self, process: int) -> list[dict[str, Any]]:
+        """The rows themselves, to change."""
+        return [row for row in self._connections if row["process"] == process]
+
+    def connections_of(self, process: int) -> Table:
+        return _table(self.rows_of_connections(process), columns.CONNECTIONS)
 
     @property
     def calls(self) -> Table:
@@ -159,7 +258,7 @@ class TrialBuilder:
         return ProcessCalls(index, dict(_table(rows, columns.CALLS)), Origin(0, "release"))
 
     def examine(self, trial: TrialRecord) -> TrialFacts:
-        return examine(trial, self.operations, self.calls)
+        return examine(trial, self.operations, self.calls, self.connections)
 
 
 def steady(trial: TrialRecord, operations: int, lasts_ms: float = 1.0) -> TrialFacts:

@@ -13,7 +13,7 @@ class ArmInfo:
 
     name: str
     token: str | None
-    topology: str
+    topology: str | None  # None where the lab did not start the server
     processes: int
     threads: int
     context: str | None  # None where there is no context: the null workload
@@ -30,20 +30,29 @@ class ArmInfo:
     start: str | None = None
     inherit: str | None = None
     driver: str | None = None
+    clients: int | None = None
+    version: str | None = None
+    vhosts: int | None = None
+    vhost_by: str | None = None
+    resumption: str | None = None
+    key_exchange: str | None = None
+    connections_per_child: int | None = None
 
     @property
-    def shape(self) -> tuple[str, int, int]:
+    def shape(self) -> tuple[str | None, int, int]:
         """Arms of one shape have the same processes and threads, so one can be the other's floor."""
         return (self.topology, self.processes, self.threads)
 
     @staticmethod
     def from_json(arm: Mapping[str, Any]) -> ArmInfo:
-        """From one resolved arm; tables that it does not have (null workload: no context) may be absent or null.
+        """From one resolved arm; tables that it does not have (null workload: no context; a server that the lab did not
+        start: no topology) may be absent or null.
 
         Raises KeyError or TypeError where the data are not a resolved arm's.
         """
-        topology = arm["topology"]
         workload = arm["workload"]
+        topology = arm.get("topology") if workload["kind"] == "handshake" else arm["topology"]
+        topology = topology or {"kind": None, "processes": 0, "threads": 0}
         load = arm["load"]
         context = arm.get("context") or {}
         tls = (arm.get("tls") or {}) if workload["kind"] == "handshake" else {}
@@ -52,7 +61,7 @@ class ArmInfo:
             token=(arm.get("token") or {}).get("kind"),
             topology=topology["kind"],
             processes=topology["processes"],
-            threads=topology.get("threads") or 1,
+            threads=topology.get("threads") or (1 if topology["kind"] else 0),
             context=context.get("policy"),
             session=context.get("session"),
             locking=context.get("locking"),
@@ -67,6 +76,13 @@ class ArmInfo:
             start=topology.get("start"),
             inherit=context.get("inherit"),
             driver=workload.get("driver"),
+            clients=load.get("clients"),
+            version=tls.get("version"),
+            vhosts=tls.get("vhosts"),
+            vhost_by=tls.get("vhost_by"),
+            resumption=tls.get("resumption"),
+            key_exchange=tls.get("key_exchange"),
+            connections_per_child=topology.get("connections_per_child"),
         )
 
 

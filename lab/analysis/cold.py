@@ -3,6 +3,9 @@
 One figure per worker and step: the service time of the first row of that step that ended well. `total` is the time that
 really went by, from the beginning of the first step to the end of the first operation, where that ended well: no sum of
 steps, and its median no sum of medians. Workers that inherit a context have fewer steps; a missing one is no zero.
+
+A server's first operation is its first handshake, from accept to its end. It waited for a client before that, which is
+no cost: `total` is the time that its set-up went on, and that of the handshake.
 """
 
 from __future__ import annotations
@@ -18,8 +21,8 @@ from lab.record.columns import Table
 from lab.record.dtypes import KIND, PHASE
 
 STEPS: Final = (
-    *("load", "finalize", "initialize", "find_token", "open_session", "login", "find_key", "first_operation"),
-    "total",
+    *("load", "finalize", "initialize", "find_token", "open_session", "login", "find_key", "tls_context"),
+    *("first_operation", "total"),
 )
 _KINDS: Final = STEPS[:-2]
 
@@ -38,6 +41,21 @@ def of_process(operations: Table) -> dict[str, float]:
     if first.size:
         found["total"] = int(operations["ended_ns"][first[0]] - operations["started_ns"][early].min()) / 1e6
     return found
+
+
+def of_server(operations: Table) -> tuple[dict[str, float], float]:
+    """The steps of a server's set-up in ms, and how long it went on, from the first to the end of the last."""
+    setup = operations["phase"] == PHASE["setup"]
+    well = setup & (operations["outcome"] == columns.OK)
+    if not well.any():
+        return {}, 0.0
+    lasted = int(operations["ended_ns"][well].max() - operations["started_ns"][setup].min()) / 1e6
+    return of_process(operations), lasted
+
+
+def with_first_handshake(steps: Mapping[str, float], setup_ms: float, first_ms: float) -> dict[str, float]:
+    """A server's figures: those of of_server(), and its first handshake."""
+    return {**steps, "first_operation": first_ms, "total": setup_ms + first_ms}
 
 
 def medians_ms(workers: Iterable[Mapping[str, float]]) -> dict[str, float | None]:

@@ -26,8 +26,8 @@ import numpy as np
 from scipy import stats
 
 from lab.analysis import signflip
+from lab.analysis.facts import TrialFacts
 from lab.analysis.outcomes import Outcomes
-from lab.analysis.trial import TrialFacts
 
 Verdict = Literal["equivalent", "faster", "slower", "inconclusive", "not-comparable"]
 

@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lab.analysis.rules.endings import signal_name
 from lab.record import columns
 from lab.record.columns import Table
-from lab.record.dtypes import LAYER, PHASE
+from lab.record.dtypes import KIND, PHASE
+from lab.record.failure_names import LAYER_NAME, failure_name
 from lab.record.model import ProcessRecord
-from lab.record.names import ckr_name, function_name
+from lab.record.names import function_name
 
-_LAYER_NAME: Final = {number: name for name, number in LAYER.items()}
+Side = Literal["client", "server"]
 
 
 @dataclass(frozen=True)
 class Failure:
-    """One kind of failure in one trial. setup: how many of `count` were steps of the set-up; functions: by name."""
+    """One kind of failure in one trial. setup: how many of `count` were steps of the set-up; functions: by name.
+
+    side: of a handshake, the end that saw it; both ends may see the same one, each by its own name.
+    """
 
     layer: str
     code: str
@@ -29,28 +34,47 @@ class Failure:
     processes: int
     setup: int = 0
     functions: tuple[tuple[str, int], ...] = ()
+    side: Side | None = None
 
 
-def of_operations(operations: Table) -> list[Failure]:
-    """Failed rows of one process, all phases, and signatures that were wrong."""
-    failed = np.flatnonzero(operations["outcome"] == columns.FAIL)
-    found = []
-    if failed.size:
-        layer = operations["layer"][failed].astype(np.uint64)
-        setup = operations["phase"][failed] == PHASE["setup"]
-        key = (layer << np.uint64(48)) | (operations["function"][failed].astype(np.uint64) << np.uint64(40))
-        key |= (setup.astype(np.uint64) << np.uint64(32)) | operations["code"][failed]
-        for packed, count in zip(*(part.tolist() for part in np.unique(key, return_counts=True)), strict=True):
-            number = packed >> 48
-            name = _LAYER_NAME.get(number, f"layer {number}")
-            code = ckr_name(packed & 0xFFFFFFFF) if number == LAYER["pkcs11"] else f"{name} {packed & 0xFFFFFFFF}"
-            function = function_name(packed >> 40 & 0xFF)
-            is_setup = bool(packed >> 32 & 1)
-            found.append(Failure(name, code, count, 1, count if is_setup else 0, ((function, count),)))
-    wrong = int(np.count_nonzero(operations["verified"] == columns.WRONG))
+def of_operations(operations: Table, texts: Mapping[int, str] | None = None) -> list[Failure]:
+    """Failed rows of one process, all phases, and signatures that were wrong. texts: TrialRecord.error_texts."""
+    failed = operations["outcome"] == columns.FAIL
+    setup = operations["phase"] == PHASE["setup"]
+    handshake = operations["kind"] == KIND["handshake"]
+    found = _failed(operations, failed & ~handshake, setup, None, texts or {})
+    found += _failed(operations, failed & handshake, setup, "client", texts or {})
+    # A handshake whose signature was wrong has failed, and is counted as such.
+    wrong = int(np.count_nonzero((operations["verified"] == columns.WRONG) & ~failed))
     if wrong:
         found.append(Failure("wrong-result", "signature does not verify", wrong, 1))
     return _merged_in_process(found)
+
+
+def of_connections(served: Table, texts: Mapping[int, str] | None = None) -> list[Failure]:
+    """Failed rows of one server, intruders' included."""
+    failed = served["outcome"] == columns.FAIL
+    return _merged_in_process(_failed(served, failed, np.zeros(failed.size, np.bool_), "server", texts or {}))
+
+
+def _failed(
+    table: Table, which: NDArray[np.bool_], setup: NDArray[np.bool_], side: Side | None, texts: Mapping[int, str]
+) -> list[Failure]:
+    rows = np.flatnonzero(which)
+    if not rows.size:
+        return []
+    key = table["layer"][rows].astype(np.uint64) << np.uint64(48)
+    key |= table["function"][rows].astype(np.uint64) << np.uint64(40)
+    key |= (setup[rows].astype(np.uint64) << np.uint64(32)) | table["code"][rows]
+    found = []
+    for packed, count in zip(*(part.tolist() for part in np.unique(key, return_counts=True)), strict=True):
+        number = packed >> 48
+        layer = LAYER_NAME.get(number, f"layer {number}")
+        code = failure_name(number, packed & 0xFFFFFFFF, texts)
+        function = function_name(packed >> 40 & 0xFF)
+        is_setup = bool(packed >> 32 & 1)
+        found.append(Failure(layer, code, count, 1, count if is_setup else 0, ((function, count),), side))
+    return found
 
 
 def of_ending(record: ProcessRecord, unfinished: int) -> list[Failure]:
@@ -75,11 +99,11 @@ def _hung(record: ProcessRecord) -> str:
 
 def together(parts: Iterable[Failure]) -> list[Failure]:
     """Failures of several processes or trials, most frequent first; processes add up."""
-    kinds: dict[tuple[str, str], list[Failure]] = defaultdict(list)
+    kinds: dict[tuple[str, str, str | None], list[Failure]] = defaultdict(list)
     for part in parts:
-        kinds[(part.layer, part.code)].append(part)
+        kinds[(part.layer, part.code, part.side)].append(part)
     whole = [_sum(same, sum(part.processes for part in same)) for same in kinds.values()]
-    return sorted(whole, key=lambda failure: (-failure.count, failure.layer, failure.code))
+    return sorted(whole, key=lambda failure: (-failure.count, failure.layer, failure.code, failure.side or ""))
 
 
 def to_json(failure: Failure) -> dict[str, Any]:
@@ -91,13 +115,14 @@ def to_json(failure: Failure) -> dict[str, Any]:
         "processes": failure.processes,
         "setup": failure.setup,
         "functions": dict(failure.functions),
+        "side": failure.side,
     }
 
 
 def _merged_in_process(parts: list[Failure]) -> list[Failure]:
-    kinds: dict[tuple[str, str], list[Failure]] = defaultdict(list)
+    kinds: dict[tuple[str, str, str | None], list[Failure]] = defaultdict(list)
     for part in parts:
-        kinds[(part.layer, part.code)].append(part)
+        kinds[(part.layer, part.code, part.side)].append(part)
     return [_sum(same, 1) for same in kinds.values()]
 
 
@@ -114,6 +139,7 @@ def _sum(same: list[Failure], processes: int) -> Failure:
         processes,
         sum(part.setup for part in same),
         tuple(sorted(functions.items())),
+        first.side,
     )
 
 

@@ -58,6 +58,8 @@ def of_process(record: ProcessRecord, operations: Table | None, open_loop: bool)
     thread = operations["thread"] if everything else operations["thread"][load]
     ok, fail, info = (int(count) for count in np.bincount(outcome, minlength=3)[:3])
     verified = operations["verified"]
+    if record.role == "generator":  # its clients share one count, whichever of them is free
+        thread = np.zeros_like(thread)
     distinct = _distinct(thread, sequence)
     counted = Outcomes(
         planned=record.planned,

@@ -35,6 +35,13 @@ class Distribution:
     def total(self) -> int:
         return int(self.counts.sum(dtype=np.int64))
 
+    @property
+    def mean_ms(self) -> float | None:
+        """The mean in ms; None of no values."""
+        if not self.values_ns.size:
+            return None
+        return int(self.values_ns.astype(np.int64) @ self.counts.astype(np.int64)) / self.total / _NS_PER_MS
+
     def quantile_ns(self, p: float) -> int | None:
         """The smallest value that at least p of all do not exceed; None of no values."""
         if not self.values_ns.size:

@@ -7,6 +7,7 @@ all of its columns has a method `cut`; a plain mapping of arrays is sliced.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -24,20 +25,27 @@ class Cuttable(Protocol):
         ...
 
 
-def by_process(table: Table) -> Iterator[tuple[int, dict[str, NDArray[Any]]]]:
-    """Each process's index and its rows, in the table's order; the dict is the taker's own, to change.
+def places(table: Table) -> dict[int, tuple[int, int]]:
+    """For each process, its first row and the one after its last, in the table's order.
 
     Raises ValueError where one process's rows are not together.
     """
     process = table["process"]
     if not process.size:
-        return
+        return {}
     edges = [0, *(np.flatnonzero(process[1:] != process[:-1]) + 1).tolist(), process.size]
     owners = [int(process[start]) for start in edges[:-1]]
-    del process
     if len(set(owners)) != len(owners):
         raise ValueError("the rows of one process are not together")
-    for owner, start, stop in zip(owners, edges[:-1], edges[1:], strict=True):
+    return dict(zip(owners, pairwise(edges), strict=True))
+
+
+def by_process(table: Table) -> Iterator[tuple[int, dict[str, NDArray[Any]]]]:
+    """Each process's index and its rows, in the table's order; the dict is the taker's own, to change.
+
+    Raises ValueError where one process's rows are not together.
+    """
+    for owner, (start, stop) in places(table).items():
         yield owner, rows(table, start, stop)
 
 

@@ -12,15 +12,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from statistics import median
 from typing import Any, Final
 
-from lab.analysis import cold, failures, latency, validity
+from lab.analysis import cold, failures, handshake_summary, latency, validity
 from lab.analysis.arms import ArmInfo
 from lab.analysis.comparisons import compare
+from lab.analysis.facts import TrialFacts
 from lab.analysis.latency import Latency
 from lab.analysis.outcomes import Outcomes
 from lab.analysis.quantiles import in_ms, merged
 from lab.analysis.rules import RULES
 from lab.analysis.rules.finding import judged
-from lab.analysis.trial import TrialFacts
 
 SCHEMA: Final = 1
 
@@ -79,6 +79,7 @@ def _arm(arm: ArmInfo, trials: Sequence[TrialFacts], delays: Latency) -> dict[st
     late = validity.lateness_ms(delays)
     if outcomes.wrong:
         delays = Latency()  # an arm that signs wrongly has no latency
+    where_ms = None if outcomes.wrong else handshake_summary.where_ms(usable)
     return {
         "token": arm.token,
         "topology": {"kind": arm.topology, "processes": arm.processes, "threads": arm.threads},
@@ -88,7 +89,8 @@ def _arm(arm: ArmInfo, trials: Sequence[TrialFacts], delays: Latency) -> dict[st
         "bridge": arm.bridge,
         "server": arm.server,
         "workload": {"kind": arm.workload, "mechanism": arm.mechanism, "key": arm.key, "driver": arm.driver},
-        "load": {"mode": "open" if arm.open_loop else "closed", "rate_hz": arm.rate_hz},
+        "load": {"mode": "open" if arm.open_loop else "closed", "rate_hz": arm.rate_hz, "clients": arm.clients},
+        "tls": _tls(arm),
         "fork_point": arm.fork_point,
         "start": arm.start,
         "inherit": arm.inherit,
@@ -109,11 +111,28 @@ def _arm(arm: ArmInfo, trials: Sequence[TrialFacts], delays: Latency) -> dict[st
         "cold_ms": cold.medians_ms(worker for trial in usable for worker in trial.cold.values()),
         "sessions": _sessions(trials),
         "processes": _processes(trials),
+        "connections": handshake_summary.connections(trials),
+        "where_ms": where_ms,
+        "generator": handshake_summary.generator(trials),
+        "hosts": handshake_summary.hosts(trials),
         "failures": [
             failures.to_json(failure)
             for failure in failures.together(failure for trial in trials for failure in trial.failures)
         ],
         "rules": {rule: judged((trial.number, trial.rules[rule]) for trial in trials) for rule in RULES},
+    }
+
+
+def _tls(arm: ArmInfo) -> dict[str, Any] | None:
+    if arm.workload != "handshake":
+        return None
+    return {
+        "version": arm.version,
+        "key_exchange": arm.key_exchange,
+        "vhosts": arm.vhosts,
+        "vhost_by": arm.vhost_by,
+        "resumption": arm.resumption,
+        "connections_per_child": arm.connections_per_child,
     }
 
 

@@ -1,120 +1,58 @@
-"""One trial's rows to its facts: everything that later stages need, in a few bytes per operation at most."""
+"""One trial's rows to its facts, a process at a time."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from statistics import median
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lab.analysis import cold, failures, latency, outcomes
 from lab.analysis.calls import Origin, ProcessCalls
+from lab.analysis.facts import ProcessFacts, SessionFacts, TrialFacts
 from lab.analysis.failures import Failure
+from lab.analysis.handshakes import LEAST_JOINED, HandshakeFacts, Handshakes
 from lab.analysis.latency import Latency
 from lab.analysis.outcomes import Outcomes
-from lab.analysis.quantiles import QUANTILES, Distribution, distribution, in_ms, merged
+from lab.analysis.quantiles import Distribution, distribution, merged
 from lab.analysis.rules import RULES, TrialView, check_process, check_trial, randomness
 from lab.analysis.rules.context import declares_fork_safe, left_open
-from lab.analysis.rules.endings import LastCall, ParentCheck
+from lab.analysis.rules.endings import LastCall, ParentCheck, signal_name
 from lab.analysis.rules.finding import NOT_EXERCISED, Finding, check_failed, together
 from lab.analysis.segments import by_process
 from lab.analysis.sessions import SessionHistory, in_order, peak
 from lab.record import columns
-from lab.record.columns import Table
+from lab.record.columns import CONNECTIONS, Table
 from lab.record.dtypes import PHASE
-from lab.record.model import TrialRecord
+from lab.record.model import ProcessRecord, TrialRecord
 
-Series = tuple[NDArray[np.int64], NDArray[np.int32]]
-
-
-@dataclass(frozen=True)
-class SessionFacts:
-    """Sessions of a trial; series: for each process, when its number of open sessions changed (ns) and to what."""
-
-    opened: int
-    closed: int
-    leaked: int
-    peak_per_process: int
-    peak_total: int
-    series: Mapping[int, Series]
+NO_CONNECTIONS: Final[Table] = {name: np.empty(0, dtype) for name, dtype in CONNECTIONS.items()}
 
 
-@dataclass(frozen=True)
-class ProcessFacts:
-    """started: workers that came to life; crashed, hung: of all processes; pss_mib: of workers, where it was read."""
-
-    started: int
-    crashed: int
-    hung: int
-    pss_mib: tuple[float, ...]
-    workers: int = 0
-    failed: int = 0  # workers without a context, or that did not do their part of the load to the end
-
-
-@dataclass(frozen=True)
-class TrialFacts:
-    """What one trial showed."""
-
-    number: int
-    block: int
-    arm: str
-    partial: bool
-    invalid_because: tuple[str, ...]
-    outcomes: Outcomes
-    duration_s: float
-    done_in_time: int  # operations that ended well within the measured time, whenever they were due
-    latency: Latency
-    calls: Mapping[str, Distribution]
-    cold: Mapping[int, Mapping[str, float]]  # of each worker
-    sessions: SessionFacts
-    processes: ProcessFacts
-    failures: tuple[Failure, ...]
-    failures_by_process: tuple[tuple[int, Failure], ...]
-    rules: Mapping[str, Finding]
-
-    @property
-    def usable(self) -> bool:
-        """Whether its durations and rates may be read: it is whole and valid."""
-        return not self.invalid_because and not self.partial
-
-    def figures(self) -> dict[str, float | None]:
-        """The figures that arms are compared by, named as in summary.json ("response_ms.p50")."""
-        found: dict[str, float | None] = {
-            "throughput_hz": self.done_in_time / self.duration_s if self.duration_s > 0 else None,
-            "processes.pss_mib_p50": median(self.processes.pss_mib) if self.processes.pss_mib else None,
-            "sessions.peak_total": self.sessions.peak_total,
-            "sessions.opened": self.sessions.opened,
-        }
-        for name in ("response", "service", "lag"):
-            for quantile, value in in_ms(getattr(self.latency, name)).items():
-                found[f"{name}_ms.{quantile}"] = value
-        for function, durations in self.calls.items():
-            for quantile, value in in_ms(durations, QUANTILES, largest=False).items():
-                found[f"pkcs11_ms.{function}.{quantile}"] = value
-        found |= {f"cold_ms.{step}": value for step, value in cold.medians_ms(self.cold.values()).items()}
-        return found
-
-
-def examine(record: TrialRecord, operations: Table, calls: Table) -> TrialFacts:
+def examine(record: TrialRecord, operations: Table, calls: Table, connections: Table = NO_CONNECTIONS) -> TrialFacts:
     """Judges one trial.
 
-    operations, calls: tables with the columns of lab.record.columns, rows grouped by process. Raises ValueError where
-    they are not grouped; what devices and processes did wrong is in the facts, never an exception.
+    operations, calls, connections: tables with the columns of lab.record.columns, rows grouped by process. Raises
+    ValueError where they are not grouped; what devices and processes did wrong is in the facts, never an exception.
     """
     view = _view(record, operations, calls)
     problems = list(record.invalid_because)
-    counted, cold_starts, delays, faults, in_time = _operations(record, operations, view, problems)
-    durations, sessions, findings = _calls(record, calls, view)
-    findings |= check_trial(view)
     workers = [process for process in record.processes if process.role == "worker"]
+    generators = [process for process in record.processes if process.role == "generator"]
+    handshakes = Handshakes(connections, dict(record.error_texts), server=bool(workers)) if generators else None
+    counted, cold_starts, delays, faults, in_time = _operations(record, operations, view, handshakes, problems)
+    durations, sessions, findings = _calls(record, calls, view, handshakes)
+    served = handshakes.done() if handshakes else None
+    if served:
+        faults += served.failures
+        problems += _not_joined(served)
+    findings |= check_trial(view)
     never = [process for process in workers if process.end == "never-started"]
     if never:
         problems.append(f"{len(never)} of {len(workers)} workers never started")
-    if not workers:
+    if not workers and not generators:
         problems.append("no workers")
+    problems += [problem for process in generators for problem in _generator_problems(process)]
     if record.lost_rows:
         problems.append(f"{record.lost_rows} rows were lost")
     explained = record.partial or any(process.end in ("signal", "hang", "root-died") for process in record.processes)
@@ -131,7 +69,7 @@ def examine(record: TrialRecord, operations: Table, calls: Table) -> TrialFacts:
         done_in_time=in_time,
         latency=delays,
         calls=durations,
-        cold=cold_starts,
+        cold=_with_handshakes(cold_starts, served),
         sessions=sessions,
         processes=ProcessFacts(
             started=len(workers) - len(never),
@@ -140,11 +78,49 @@ def examine(record: TrialRecord, operations: Table, calls: Table) -> TrialFacts:
             pss_mib=tuple(process.pss_kib / 1024 for process in workers if process.pss_kib is not None),
             workers=len(workers),
             failed=sum(p.end != "exit" or not p.finished or bool(p.detail) for p in workers),
+            generators=len(generators),
+            generator_cpu_shares=tuple(p.cpu_ns / p.busy_ns for p in generators if p.cpu_ns is not None and p.busy_ns),
         ),
         failures=tuple(failures.together(fault for _, fault in faults)),
         failures_by_process=tuple(faults),
         rules={name: findings.get(name, NOT_EXERCISED) for name in RULES},
+        handshakes=served,
     )
+
+
+def _not_joined(served: HandshakeFacts) -> list[str]:
+    share = served.join_share
+    if share is None or share >= LEAST_JOINED:
+        return []
+    return [
+        f"only {served.joined:,} of {served.well:,} handshakes that ended well were found on the server"
+        f" ({100 * share:.4g} %; {100 * LEAST_JOINED:g} % are needed)"
+    ]
+
+
+def _generator_problems(process: ProcessRecord) -> list[str]:
+    """A generator is the lab's own: without it nothing was measured, whatever the server did."""
+    who = f"the load generator (process {process.index})"
+    if process.end == "never-started":
+        return [f"{who} never started"]
+    if process.end == "signal":
+        return [f"{who} crashed: {signal_name(process.status)}"]
+    if process.end == "hang":
+        return [f"{who} hung"]
+    if process.end == "exit" and (process.status or process.detail or not process.finished):
+        return [f"{who} ended early: {process.detail or f'exit status {process.status}'}"]
+    return []
+
+
+def _with_handshakes(
+    servers: Mapping[int, tuple[dict[str, float], float]], served: HandshakeFacts | None
+) -> dict[int, dict[str, float]]:
+    """Cold starts of workers; of servers, with their first handshake."""
+    found = {index: steps for index, (steps, _) in servers.items()}
+    for index, first_ms in (served.first_ms if served else {}).items():
+        steps, setup_ms = servers.get(index, ({}, 0.0))
+        found[index] = cold.with_first_handshake(steps, setup_ms, first_ms)
+    return found
 
 
 def _view(record: TrialRecord, operations: Table, calls: Table) -> TrialView:
@@ -155,11 +131,12 @@ def _view(record: TrialRecord, operations: Table, calls: Table) -> TrialView:
 
 
 def _operations(
-    record: TrialRecord, operations: Table, view: TrialView, problems: list[str]
-) -> tuple[Outcomes, dict[int, dict[str, float]], Latency, list[tuple[int, Failure]], int]:
+    record: TrialRecord, operations: Table, view: TrialView, handshakes: Handshakes | None, problems: list[str]
+) -> tuple[Outcomes, dict[int, tuple[dict[str, float], float]], Latency, list[tuple[int, Failure]], int]:
     known = {process.index: process for process in record.processes}
     counted = Outcomes()
-    cold_starts: dict[int, dict[str, float]] = {}
+    cold_starts: dict[int, tuple[dict[str, float], float]] = {}
+    texts = dict(record.error_texts)
     delays: list[Latency] = []
     faults: list[tuple[int, Failure]] = []
     unfinished: dict[int, int] = {}
@@ -173,11 +150,15 @@ def _operations(
         problems += wrong
         counted += one
         unfinished[index] = int(np.count_nonzero(rows["outcome"] == columns.INFO))
-        faults += [(index, fault) for fault in failures.of_operations(rows)]
+        faults += [(index, fault) for fault in failures.of_operations(rows, texts)]
         delays.append(latency.of_process(rows, record.open_loop))
         in_time += done_in_time(record, rows)
         if process.role == "worker":
-            cold_starts[index] = cold.of_process(rows)
+            cold_starts[index] = cold.of_server(rows) if handshakes else (cold.of_process(rows), 0.0)
+        if handshakes:
+            handshakes.set_up(index, rows)
+            if process.role == "generator":
+                handshakes.clients(index, rows)
         view.parent_checks += _parent_checks(rows) if index == 0 else []
         del rows  # before the next process is loaded
     for process in record.processes:
@@ -217,7 +198,7 @@ def _parent_checks(rows: Table) -> list[ParentCheck]:
 
 
 def _calls(
-    record: TrialRecord, calls: Table, view: TrialView
+    record: TrialRecord, calls: Table, view: TrialView, handshakes: Handshakes | None
 ) -> tuple[dict[str, Distribution], SessionFacts, dict[str, Finding]]:
     known: dict[int, Any] = {process.index: process for process in record.processes}
     durations: dict[str, list[Distribution]] = {}
@@ -237,6 +218,8 @@ def _calls(
             view.random_outputs.append(randomness.collect(process))
         except Exception as problem:  # what cannot be looked at does not conform
             unseen = check_failed(problem)
+        if handshakes:
+            handshakes.calls(process)
         last = process.last_row()
         view.last_calls[index] = LastCall(int(process.started_ns[last]), process.describe(last))
         del process, rows  # before the next process is loaded: never two at once

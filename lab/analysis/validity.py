@@ -14,9 +14,9 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from lab.analysis.arms import ArmInfo
+from lab.analysis.facts import TrialFacts
 from lab.analysis.latency import Latency
 from lab.analysis.quantiles import FLOORS, QUANTILES
-from lab.analysis.trial import TrialFacts
 
 LATE_SHARE: Final = 0.10
 _COUNTED_FROM_INTENDED: Final = frozenset({"response_ms", "lag_ms"})

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from lab.analysis.arms import arms_of
+from lab.analysis.facts import TrialFacts
 from lab.analysis.summary import summarise
-from lab.analysis.trial import TrialFacts, examine
+from lab.analysis.trial import examine
 from lab.errors import LabFault
 from lab.record.begun import recover
 from lab.record.folder import claimed, write_json
@@ -78,7 +79,7 @@ def judge(run: Run) -> tuple[dict[str, Any], list[tuple[TrialRecord, TrialFacts]
     for folder in run.trial_folders:
         try:
             trial = run.trial(folder)
-            trials.append((trial.record, examine(trial.record, trial.operations, trial.calls)))
+            trials.append((trial.record, examine(trial.record, trial.operations, trial.calls, trial.connections)))
         except LabFault as fault:  # one damaged trial must not hide the others
             faults.append(str(fault).replace(f"{run.path}/", ""))
     summary = summarise(

@@ -17,10 +17,10 @@ from lab.record.seal import Verification, seal
 BEGUN: Final = "begun.json"
 
 
-def note_begun(folder: Path, planned: TrialRecord, check: Verification | None) -> None:
-    """Writes down what is planned: every process as never started, and how signatures will be checked."""
+def note_begun(folder: Path, planned: TrialRecord, check: Verification | None, key_in_token: bool = True) -> None:
+    """Writes down what is planned: every process as never started, and how the trial will be sealed."""
     checked = check and {"mechanism": check.mechanism.name, "key": check.key, "public_pem": check.public_pem}
-    write_json(folder / BEGUN, {"trial": planned.to_json(), "check": checked})
+    write_json(folder / BEGUN, {"trial": planned.to_json(), "check": checked, "key_in_token": key_in_token})
 
 
 def recover(folder: Path) -> TrialRecord | None:
@@ -35,16 +35,18 @@ def recover(folder: Path) -> TrialRecord | None:
         noted = json.loads(path.read_text())
         planned = TrialRecord.from_json(noted["trial"])
         how = noted["check"]
+        key_in_token = bool(noted.get("key_in_token", True))
         check = how and Verification(mechanism(how["mechanism"], how["key"]), how["key"], how["public_pem"])
     except (ValueError, KeyError, TypeError) as problem:
         raise LabFault(f"{path}: is no note of a trial ({problem})") from None
     processes = tuple(_cut_off(folder, process) for process in planned.processes)
-    return seal(folder, replace(planned, processes=processes, partial=True), check)
+    return seal(folder, replace(planned, processes=processes, partial=True), check, key_in_token=key_in_token)
 
 
 def _cut_off(folder: Path, process: ProcessRecord) -> ProcessRecord:
-    rows = folder / f"operations-{process.index}.rows"
-    header = read_header(rows) if rows.exists() else None
-    if header is None:
-        return process
-    return replace(process, pid=int(header["pid"]), end="cut-off", finished=False)
+    for name in ("operations", "connections"):  # a server that inherited its context has done no step of a set-up
+        rows = folder / f"{name}-{process.index}.rows"
+        header = read_header(rows) if rows.exists() else None
+        if header is not None:
+            return replace(process, pid=int(header["pid"]), end="cut-off", finished=False)
+    return process

@@ -1,13 +1,14 @@
-"""From the rows of a trial to its columns: operations.parquet, calls.parquet and trial.json, after which the rows go.
+"""From the rows of a trial to its columns, after which the rows go.
 
-Rows are deleted only when all three files are on disk. A trial that was cut off is sealed the same way.
+operations.parquet, calls.parquet, trial.json and, where there were connections, connections.parquet. Rows are deleted
+only when all of them are on disk. A trial that was cut off is sealed the same way.
 """
 
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,35 +19,39 @@ from numpy.typing import NDArray
 
 from lab.errors import LabFault
 from lab.record import dtypes
-from lab.record.columns import CALLS, FAIL, INFO, OK, OPERATIONS, UNVERIFIED
+from lab.record.columns import CALLS, CONNECTIONS, OPERATIONS
 from lab.record.folder import write_json
-from lab.record.mechanisms import Mechanism
 from lab.record.model import ProcessRecord, TrialRecord
 from lab.record.names import function_name
-from lab.record.rowfile import RowFile, lost_outputs, read_outputs, read_rows
-from lab.record.verify import verify
+from lab.record.row_columns import Verification, call_columns, connection_columns, operation_columns
+from lab.record.rowfile import RowFile, lost_outputs, read_rows
+
+__all__ = ["ROW_GROUP", "ErrorText", "Verification", "last_call", "seal"]
 
 _TOKEN_KINDS: Final = tuple(dtypes.KIND[kind] for kind in ("sign", "random", "session_churn"))
 ROW_GROUP: Final = 1 << 20
 _LOAD_PHASES: Final = (dtypes.PHASE["warmup"], dtypes.PHASE["measured"])
 
 
-@dataclass(frozen=True)
-class Verification:
-    """How the signatures of a trial are checked."""
-
-    mechanism: Mechanism
-    key: str  # its kind, as ec-p256
-    public_pem: str
+ErrorText = Callable[[int], str | None]
+"""What OpenSSL says of one of its packed error codes; None where it has no words for it."""
 
 
-def seal(folder: Path, trial: TrialRecord, check: Verification | None) -> TrialRecord:
+def seal(
+    folder: Path,
+    trial: TrialRecord,
+    check: Verification | None,
+    error_text: ErrorText | None = None,
+    key_in_token: bool = True,
+) -> TrialRecord:
     """Seals the trial's folder; returns the record with what only the rows knew: lost rows, planned counts, last calls.
 
-    Raises LabFault when the disk is full or the folder not writable; the rows are then still there.
+    error_text: for OpenSSL's errors in the rows; without it the record's own texts stay. key_in_token: whether a
+    server needs the token for a handshake (all bridges but `software`). Raises LabFault when the disk is full or the
+    folder not writable; the rows are then still there.
     """
     try:
-        return _seal(folder, trial, check)
+        return _seal(folder, trial, check, error_text, key_in_token)
     except OSError as error:
         kept = f"the rows are kept in {folder}"
         if error.errno == errno.ENOSPC:
@@ -54,7 +59,9 @@ def seal(folder: Path, trial: TrialRecord, check: Verification | None) -> TrialR
         raise LabFault(f"{error.filename or folder}: {error.strerror or error}; {kept}") from None
 
 
-def _seal(folder: Path, trial: TrialRecord, check: Verification | None) -> TrialRecord:
+def _seal(
+    folder: Path, trial: TrialRecord, check: Verification | None, error_text: ErrorText | None, key_in_token: bool
+) -> TrialRecord:
     index_of = {process.pid: process.index for process in trial.processes if process.pid}
     calls = [f for f in map(_read_calls, sorted(folder.glob("calls-*.rows"))) if f is not None]
     others: list[ProcessRecord] = []
@@ -63,15 +70,31 @@ def _seal(folder: Path, trial: TrialRecord, check: Verification | None) -> Trial
             index_of[file.pid] = len(trial.processes) + len(others)
             others.append(ProcessRecord(index_of[file.pid], "other", file.pid, "unknown", 0, 0, None, 1))
     calls.sort(key=lambda file: index_of[file.pid])
-    operations = _read_operations(folder)
-    lost = sum(f.lost for f in (*calls, *operations.values()))
+    operations = _read_by_process(folder, "operations", dtypes.OPERATION)
+    connections = _read_by_process(folder, "connections", dtypes.CONNECTION)
+    lost = sum(f.lost for f in (*calls, *operations.values(), *connections.values()))
     lost += sum(lost_outputs(path) for path in folder.glob("outputs-*.rows"))
-    _write(folder / "calls.parquet", (_call_columns(f, index_of[f.pid]) for f in calls), CALLS)
-    _write(folder / "operations.parquet", (_columns(folder, f, check) for f in operations.values()), OPERATIONS)
+    _write(folder / "calls.parquet", (call_columns(f, index_of[f.pid]) for f in calls), CALLS)
+    _write(
+        folder / "operations.parquet", (operation_columns(folder, f, check) for f in operations.values()), OPERATIONS
+    )
+    if connections:
+        parts = (connection_columns(f, operations.get(f.process)) for f in connections.values())
+        _write(folder / "connections.parquet", parts, CONNECTIONS)
     last = {file.pid: last_call(file.rows) for file in calls}
     processes = tuple(_completed(p, operations.get(p.index), last.get(p.pid), trial) for p in trial.processes)
-    problems = (*trial.invalid_because, *_unrecorded(operations, {file.pid for file in calls}))
-    record = replace(trial, processes=(*processes, *others), lost_rows=lost, invalid_because=problems)
+    recorded = {file.pid for file in calls}
+    unrecorded = _unrecorded(operations, connections if key_in_token else {}, recorded)
+    texts = trial.error_texts
+    if error_text is not None:
+        texts = _texts((*operations.values(), *connections.values()), error_text)
+    record = replace(
+        trial,
+        processes=(*processes, *others),
+        lost_rows=lost,
+        invalid_because=(*trial.invalid_because, *unrecorded),
+        error_texts=texts,
+    )
     write_json(folder / "trial.json", record.to_json())
     for path in (*folder.glob("*.rows"), *folder.glob("begun.json")):
         path.unlink()
@@ -82,18 +105,33 @@ def _read_calls(path: Path) -> RowFile | None:
     return read_rows(path, dtypes.CALL)
 
 
-def _read_operations(folder: Path) -> dict[int, RowFile]:
-    files = (read_rows(path, dtypes.OPERATION) for path in folder.glob("operations-*.rows"))
+def _read_by_process(folder: Path, name: str, dtype: np.dtype[np.void]) -> dict[int, RowFile]:
+    files = (read_rows(path, dtype) for path in folder.glob(f"{name}-*.rows"))
     return {f.process: f for f in sorted((f for f in files if f is not None), key=lambda f: f.process)}
 
 
-def _unrecorded(operations: Mapping[int, RowFile], recorded: set[int]) -> list[str]:
+def _unrecorded(operations: Mapping[int, RowFile], connections: Mapping[int, RowFile], recorded: set[int]) -> list[str]:
     """Processes that used the token without a row of the tap: rules would hold there because nobody looked."""
-    return [
-        f"process {index}: its calls were not recorded"
-        for index, file in operations.items()
-        if file.pid not in recorded and bool(_answered(file.rows).any())
-    ]
+    used = [index for index, file in operations.items() if file.pid not in recorded and _answered(file.rows).any()]
+    used += [index for index, file in connections.items() if file.pid not in recorded and _served(file.rows).any()]
+    return [f"process {index}: its calls were not recorded" for index in sorted(set(used))]
+
+
+def _served(rows: NDArray[Any]) -> NDArray[np.bool_]:
+    """Handshakes of a server that went well and took its key."""
+    well = (rows["state"] == dtypes.ENDED) & (rows["code"] == 0)
+    served: NDArray[np.bool_] = well & (rows["side"] == dtypes.SIDE["server"]) & (rows["resumed"] == 0)
+    return served
+
+
+def _texts(files: Iterable[RowFile], error_text: ErrorText) -> tuple[tuple[int, str], ...]:
+    """What OpenSSL says of each of its codes in these rows, where it says anything."""
+    codes: set[int] = set()
+    for file in files:
+        failed = (file.rows["layer"] == dtypes.LAYER["openssl"]) & (file.rows["code"] != 0)
+        codes |= set(np.unique(file.rows["code"][failed]).tolist())
+    found = ((code, error_text(code)) for code in sorted(codes))
+    return tuple((code, text) for code, text in found if text)
 
 
 def _answered(rows: NDArray[Any]) -> NDArray[np.bool_]:
@@ -122,44 +160,6 @@ def last_call(rows: NDArray[Any]) -> tuple[str, bool] | None:
     inside = np.flatnonzero(rows["state"] == dtypes.BEGUN)
     at = inside[-1] if len(inside) else int(np.argmax(rows["started_ns"]))
     return function_name(int(rows["function"][at])), bool(len(inside))
-
-
-def _call_columns(file: RowFile, process: int) -> dict[str, NDArray[Any]]:
-    columns = {name: file.rows[name] for name in CALLS if name != "process"}
-    return {"process": np.full(len(file.rows), process, CALLS["process"]), **columns}
-
-
-def _columns(folder: Path, file: RowFile, check: Verification | None) -> dict[str, NDArray[Any]]:
-    rows = file.rows
-    ended = rows["state"] == dtypes.ENDED
-    outcome = np.where(ended, np.where(rows["code"] == 0, OK, FAIL), INFO).astype(OPERATIONS["outcome"])
-    columns = {name: rows[name] for name in OPERATIONS if name not in ("process", "outcome", "verified")}
-    verified = np.full(len(rows), UNVERIFIED, OPERATIONS["verified"])
-    if check is not None:
-        path = folder / f"outputs-{file.process}.rows"
-        signed = (rows["kind"] == dtypes.KIND["sign"]) & (outcome == OK)
-        if lost_outputs(path):  # a signature that the disk had no room for is lost, not wrong
-            signed &= rows["length"] > 0
-        of = np.flatnonzero(signed)
-        kept = _kept(read_outputs(path), file.places[of])
-        lengths = np.minimum(rows["length"][of], kept.shape[1])
-        verified[of] = verify(check.mechanism, check.public_pem, rows["input"][of], kept, lengths)
-    return {
-        "process": np.full(len(rows), file.process, OPERATIONS["process"]),
-        "outcome": outcome,
-        "verified": verified,
-        **columns,
-    }
-
-
-def _kept(outputs: NDArray[np.uint8] | None, places: NDArray[np.int64]) -> NDArray[np.uint8]:
-    """The outputs at these places; one that was not kept (empty, or longer than a signature) is zeros."""
-    if outputs is None:
-        return np.empty((len(places), 0), np.uint8)
-    kept = np.zeros((len(places), outputs.shape[1]), np.uint8)
-    inside = places < len(outputs)
-    kept[inside] = outputs[places[inside]]
-    return kept
 
 
 def _write(path: Path, parts: Iterator[dict[str, NDArray[Any]]], columns: Mapping[str, np.dtype[Any]]) -> None:

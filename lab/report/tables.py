@@ -1,4 +1,4 @@
-"""What does not fit on a screen, as CSV: each process, its failures, and its open sessions over time."""
+"""What does not fit on a screen, as CSV: processes, their failures, their open sessions over time, their hosts."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from lab.analysis.cold import STEPS
-from lab.analysis.trial import TrialFacts
+from lab.analysis.facts import TrialFacts
 from lab.record.model import TrialRecord
 
 FOLDER: Final = "tables"
@@ -16,18 +16,27 @@ FOLDER: Final = "tables"
 _PROCESS: Final = (
     *("trial", "block", "arm", "process", "role", "pid", "end", "status", "finished", "planned", "pss_kib"),
     *(f"{step}_ms" for step in STEPS),
-    *("last_call", "detail", "stack"),
+    *("last_call", "detail", "stack", "cpu_share"),
 )
-_FAILURE: Final = ("trial", "block", "arm", "process", "layer", "code", "functions", "count", "in_set_up")
+_FAILURE: Final = ("trial", "block", "arm", "process", "layer", "code", "functions", "count", "in_set_up", "side")
 _SESSION: Final = ("trial", "block", "arm", "process", "at_ms", "open")
+_HOST: Final = (
+    *("trial", "block", "arm", "process", "host", "tls_contexts", "find_key_ms", "tls_context_ms"),
+    *("first_handshake_ms", "handshakes", "sessions", "token_calls"),
+)
 
 
 def write_tables(folder: Path, trials: Sequence[tuple[TrialRecord, TrialFacts]]) -> None:
-    """Writes processes.csv, failures.csv and sessions.csv. Times in ms; at_ms counts from the release of the trial."""
+    """Writes processes.csv, failures.csv, sessions.csv and, where there were handshakes, hosts.csv.
+
+    Times in ms; at_ms counts from the release of the trial.
+    """
     folder.mkdir(exist_ok=True)
     _write(folder / "processes.csv", _PROCESS, (row for record, facts in trials for row in _processes(record, facts)))
     _write(folder / "failures.csv", _FAILURE, (row for _, facts in trials for row in _failures(facts)))
     _write(folder / "sessions.csv", _SESSION, (row for record, facts in trials for row in _sessions(record, facts)))
+    if any(facts.handshakes is not None for _, facts in trials):
+        _write(folder / "hosts.csv", _HOST, (row for _, facts in trials for row in _hosts(facts)))
 
 
 def _processes(record: TrialRecord, facts: TrialFacts) -> Iterator[Sequence[Any]]:
@@ -38,6 +47,7 @@ def _processes(record: TrialRecord, facts: TrialFacts) -> Iterator[Sequence[Any]
             *(process.status, process.finished, process.planned, process.pss_kib),
             *(cold.get(step) for step in STEPS),
             *(process.last_call, process.detail, process.stack),
+            process.cpu_ns / process.busy_ns if process.cpu_ns is not None and process.busy_ns else None,
         )
 
 
@@ -45,7 +55,16 @@ def _failures(facts: TrialFacts) -> Iterator[Sequence[Any]]:
     for process, failure in facts.failures_by_process:
         functions = " ".join(name for name, _ in failure.functions)
         place = (facts.number, facts.block, facts.arm, process)
-        yield (*place, failure.layer, failure.code, functions, failure.count, failure.setup)
+        yield (*place, failure.layer, failure.code, functions, failure.count, failure.setup, failure.side)
+
+
+def _hosts(facts: TrialFacts) -> Iterator[Sequence[Any]]:
+    for host in facts.handshakes.hosts if facts.handshakes is not None else ():
+        yield (
+            *(facts.number, facts.block, facts.arm, host.process, host.host, host.tls_contexts),
+            *(host.find_key_ms, host.tls_context_ms, host.first_handshake_ms),
+            *(host.handshakes, host.sessions, host.token_calls),
+        )
 
 
 def _sessions(record: TrialRecord, facts: TrialFacts) -> Iterator[Sequence[Any]]:

@@ -11,7 +11,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from lab.report import words
+from lab.report import handshakes, words
 from lab.report.words import count, milliseconds, significant
 
 SIDE_BY_SIDE: Final = 4  # arms; with more, each arm is a row
@@ -41,8 +41,16 @@ def show(summary: Mapping[str, Any], console: Console) -> None:
             _OPEN_LINES,
         )
     if closed_loop:
-        _grid(console, "Closed loop: each thread started the next operation at once", closed_loop, _CLOSED_LINES)
-    _grid(console, "What a context costs", arms, _COST_LINES)
+        who = "client" if all(map(handshakes.are_in, closed_loop.values())) else "thread"
+        _grid(console, f"Closed loop: each {who} started the next operation at once", closed_loop, _CLOSED_LINES)
+    tls = {name: arm for name, arm in arms.items() if handshakes.are_in(arm)}
+    if any(arm["where_ms"] for arm in tls.values()):
+        _grid(console, "Where the time of a handshake went, ms (means, which add up)", tls, handshakes.WHERE)
+    if tls:
+        _grid(console, "Connections", tls, handshakes.CONNECTIONS)
+        for name, told in handshakes.strangers(tls):
+            _bullet(console, Text(f"{name}: ", style="bold").append(told, style="not bold"))
+    _grid(console, "What a context costs", arms, [*_COST_LINES[:3], *([_TLS_CONTEXT] if tls else []), *_COST_LINES[3:]])
     _failures(arms, console)
     _rules(arms, console)
     _comparisons(summary["comparisons"], console)
@@ -66,6 +74,8 @@ def _is_open(arm: Arm) -> bool:
 
 def _shape(arm: Arm) -> str:
     topology = arm["topology"]
+    if topology["kind"] is None:
+        return words.MISSING
     return f"{topology['kind']} {topology['processes']} x {topology['threads']}"
 
 
@@ -123,9 +133,10 @@ _SETTINGS: Final[tuple[Line, ...]] = (
     ("token", _plain("token")),
     ("bridge", _plain("bridge")),
     ("server", _plain("server")),
+    *handshakes.SETTINGS,
     ("trials", lambda arm: count(arm["trials"])),
 )
-_USUAL: Final = {"start": "staggered", "fork point": "idle", "token": "softhsm"}
+_USUAL: Final = {"start": "staggered", "fork point": "idle", "token": "softhsm", **handshakes.USUAL}
 """Settings that are not worth a word where every arm has them; nor is one that no arm has."""
 
 _COUNT_LINES: Final[tuple[Line, ...]] = (
@@ -158,6 +169,8 @@ _COST_LINES: Final[tuple[Line, ...]] = (
     ("most open: process / all", _peaks),
     ("workers / crashed / hung", _ended),
 )
+
+_TLS_CONTEXT: Final[Line] = ("TLS context, ms", _quantile("cold_ms", "tls_context"))
 
 
 def _grid(console: Console, title: str, arms: Mapping[str, Arm], lines: Sequence[Line]) -> None:
@@ -261,6 +274,8 @@ def _failure(failure: Mapping[str, Any]) -> str:
     functions = sorted(failure.get("functions", {}).items(), key=lambda item: -item[1])
     if functions and functions[0][0] != "-":
         text += f", from {', '.join(name for name, _ in functions[:3])}"
+    if failure.get("side"):
+        text += f", seen by the {failure['side']}"
     return text + (f" ({failure['setup']:,} in set-up)" if failure.get("setup") else "")
 
 

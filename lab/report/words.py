@@ -16,6 +16,16 @@ _METRIC: Final = {
 }
 _QUANTILE: Final = {"p50": "at p50", "p90": "at p90", "p99": "at p99", "p99.9": "at p99.9", "max": "at most"}
 
+PART: Final = {
+    "late": "late",
+    "accept": "wait for accept",
+    "waiting": "wait between steps",
+    "software": "TLS in software",
+    "token": "token",
+    "back": "way back",
+}
+"""Parts of a handshake's time (lab.analysis.stories), in their order."""
+
 RULE: Final = {
     "initialize-per-process": "called PKCS#11 without a C_Initialize of its own",
     "own-handles": "used a handle that it had not obtained itself",
@@ -60,6 +70,9 @@ def metric(name: str) -> str:
     if group == "pkcs11_ms":
         function, _, part = part.partition(".")
         return f"{function} {_QUANTILE.get(part, part)}"
+    if group == "where_ms":
+        part, _, quantile = part.partition(".")
+        return f"{PART.get(part, part)} of a handshake {_QUANTILE.get(quantile, quantile)}"
     return f"{_METRIC.get(group, group)} {_QUANTILE.get(part, part.replace('_', ' '))}"
 
 

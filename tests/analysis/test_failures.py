@@ -41,6 +41,7 @@ def test_failed_steps_of_the_set_up_are_failures_and_are_told_apart() -> None:
         "processes": 1,
         "setup": 1,
         "functions": {"C_OpenSession": 2},
+        "side": None,
     }
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from lab.analysis.facts import TrialFacts
 from lab.analysis.outcomes import Outcomes
-from lab.analysis.trial import TrialFacts
 from lab.record import columns
 from tests.trial_builder import TrialBuilder, record, worker
 

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from lab.analysis.arms import ArmInfo, arms_of
+from lab.analysis.facts import TrialFacts
 from lab.analysis.rules import RULES
 from lab.analysis.segments import by_process
 from lab.analysis.summary import summarise
-from lab.analysis.trial import TrialFacts
 from tests.trial_builder import TrialBuilder, record, steady, worker
 
 ARM: dict[str, Any] = {

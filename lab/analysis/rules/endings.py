@@ -75,7 +75,7 @@ def parent_unharmed(record: TrialRecord, checks: Iterable[ParentCheck], origin: 
 
 
 def no_crash(record: TrialRecord, last_calls: Mapping[int, LastCall]) -> Finding:
-    """No process ended by a signal that the lab did not send."""
+    """No process ended by a signal that the lab did not send. A generator is the lab's own and breaks no rule."""
     return _ended(record, last_calls, "signal")
 
 
@@ -85,7 +85,9 @@ def no_hang(record: TrialRecord, last_calls: Mapping[int, LastCall]) -> Finding:
 
 
 def _ended(record: TrialRecord, last_calls: Mapping[int, LastCall], end: str) -> Finding:
-    started = [process for process in record.processes if process.end != "never-started"]
+    started = [
+        process for process in record.processes if process.end != "never-started" and process.role != "generator"
+    ]
     ended = [process for process in started if process.end == end]
     if not started:
         return NOT_EXERCISED

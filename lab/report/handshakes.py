@@ -1,0 +1,121 @@
+"""What the terminal says of handshakes: the settings of TLS, who was accepted, and where the time went."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final
+
+from lab.report import words
+from lab.report.words import count, milliseconds, significant
+
+Arm = Mapping[str, Any]
+Line = tuple[str, Callable[[Arm], str]]
+
+STRANGERS_SHOWN: Final = 6
+
+
+def _tls(name: str) -> Callable[[Arm], str]:
+    return lambda arm: str((arm.get("tls") or {}).get(name) or words.MISSING)
+
+
+def _hosts(arm: Arm) -> str:
+    tls = arm.get("tls") or {}
+    number = tls.get("vhosts")
+    if number is None:
+        return words.MISSING
+    return str(number) if number == 1 else f"{number:,} by {'SNI' if tls['vhost_by'] == 'sni' else 'IP address'}"
+
+
+def _clients(arm: Arm) -> str:
+    return count((arm.get("load") or {}).get("clients"))
+
+
+SETTINGS: Final[tuple[Line, ...]] = (
+    ("TLS version", _tls("version")),
+    ("key exchange", _tls("key_exchange")),
+    ("virtual hosts", _hosts),
+    ("resumption", _tls("resumption")),
+    ("connections per child", _tls("connections_per_child")),
+    ("clients", _clients),
+)
+USUAL: Final = {"server": "lab", "key exchange": "ecdhe", "virtual hosts": "1", "resumption": "off"}
+
+
+def _joined(arm: Arm) -> str:
+    found = arm["connections"]
+    share = found["join_share"]
+    return count(found["joined"]) + ("" if share is None else f" ({_percent(share)})")
+
+
+def _percent(share: float) -> str:
+    """Rounded down where it is under 100 %, so that a lost one shows."""
+    return f"{int(share * 1e4) / 100:g} %"
+
+
+def _served(arm: Arm) -> str:
+    found = arm["connections"]["processes"]
+    least, most = found["handshakes_min"], found["handshakes_max"]
+    return count(least) if least == most else f"{count(least)} to {count(most)}"
+
+
+def _strangers(arm: Arm) -> str:
+    found = arm["connections"]
+    return words.MISSING if found["accepted"] is None else count(sum(one["count"] for one in found["strangers"]))
+
+
+def _generator(arm: Arm) -> str:
+    share = arm["generator"]["cpu_share"]
+    return words.MISSING if share is None else f"{100 * share:.0f} %"
+
+
+def _host(name: str) -> Callable[[Arm], str]:
+    return lambda arm: milliseconds(arm["hosts"]["cold_ms"][name])
+
+
+CONNECTIONS: Final[tuple[Line, ...]] = (
+    ("accepted by the server", lambda arm: count(arm["connections"]["accepted"])),
+    ("joined with their client", _joined),
+    ("strangers (no such client)", _strangers),
+    ("resumed", lambda arm: count(arm["connections"]["resumed"])),
+    ("handshakes of a process", _served),
+    ("TLS contexts made", lambda arm: count(arm["hosts"]["tls_contexts"])),
+    ("sessions: process and host", lambda arm: significant(arm["hosts"]["sessions_p50"])),
+    ("key search of a host, ms", _host("find_key")),
+    ("context of a host, ms", _host("tls_context")),
+    ("its first handshake, ms", _host("first_handshake")),
+    ("generator's CPU, busiest", _generator),
+)
+
+
+def _mean(part: str) -> Callable[[Arm], str]:
+    return lambda arm: words.MISSING if arm["where_ms"] is None else f"{arm['where_ms'][part]['mean']:,.3f}"
+
+
+def _p99(part: str) -> Callable[[Arm], str]:
+    return lambda arm: milliseconds((arm["where_ms"] or {}).get(part, {}).get("p99"))
+
+
+def _whole(arm: Arm) -> str:
+    parts = arm["where_ms"]
+    return words.MISSING if parts is None else f"{sum(part['mean'] for part in parts.values()):,.3f}"
+
+
+WHERE: Final[tuple[Line, ...]] = (
+    *((name, _mean(part)) for part, name in words.PART.items()),
+    ("in all", _whole),
+    *((f"p99: {name}", _p99(part)) for part, name in words.PART.items()),
+)
+
+
+def are_in(arm: Arm) -> bool:
+    """Whether the arm makes handshakes."""
+    return arm.get("connections") is not None
+
+
+def strangers(arms: Mapping[str, Arm]) -> Iterator[tuple[str, str]]:
+    """For each arm with strangers its name, and what became of them."""
+    for name, arm in arms.items():
+        found = arm["connections"]["strangers"]
+        if found:
+            told = [f"{one['code']}, {words.counted(one['count'], 'time')}" for one in found[:STRANGERS_SHOWN]]
+            yield name, "strangers: " + "; ".join(told)

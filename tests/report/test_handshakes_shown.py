@@ -1,0 +1,116 @@
+"""Handshakes as people see them: on the terminal, in the tables, in the picture."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from lab.analysis.arms import arms_of
+from lab.analysis.facts import TrialFacts
+from lab.analysis.summary import summarise
+from lab.record.model import TrialRecord
+from lab.report.picture import draw
+from lab.report.tables import write_tables
+from lab.report.terminal import show
+from tests.handshake_trials import ARM, EXTERNAL, built, external, processes, trial
+from tests.trial_builder import record
+
+
+def summary(arms: int, mode: str = "open", outside: bool = False) -> tuple[dict[str, Any], list[TrialFacts]]:
+    """Arms with their names' topologies; the last is a server that the lab did not start, where that is wanted."""
+    load = {"mode": mode, "rate_hz": 100.0 if mode == "open" else None, "clients": None if mode == "open" else 8}
+    names = [f"tls.bridge={number}" for number in range(arms)]
+    given = [ARM | {"name": name, "load": load} for name in names]
+    facts = [trial(300, arm=name, number=place, open_loop=mode == "open") for place, name in enumerate(names)]
+    if outside:
+        given.append(EXTERNAL | {"name": "outside", "load": load})
+        facts.append(external(300, arm="outside", number=arms, open_loop=mode == "open"))
+    resolved = arms_of({"arms": given})
+    return summarise(
+        "run", "scenario", "Where does the time go?", 7, resolved, {"where_ms.token.p50": 0.1}, facts
+    ), facts
+
+
+def shown(found: dict[str, Any], width: int) -> str:
+    out = io.StringIO()
+    show(found, Console(file=out, width=width, color_system=None))
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("mode", ["open", "closed"])
+@pytest.mark.parametrize("arms", [1, 2, 4, 5, 12])
+@pytest.mark.parametrize("width", [80, 120])
+def test_no_line_is_wider_than_the_terminal_and_nothing_is_cut(arms: int, width: int, mode: str) -> None:
+    text = shown(summary(arms, mode, outside=True)[0], width)
+    assert max(map(len, text.splitlines())) <= width
+    assert "…" not in text
+
+
+def test_a_reader_finds_where_the_time_went_and_who_connected() -> None:
+    text = " ".join(shown(summary(1)[0], 100).split())
+    for said in (
+        "TLS version 1.3",
+        "virtual hosts 2 by IP address",
+        "bridge direct",
+        "Where the time of a handshake went",
+        "wait for accept 1.000",
+        "token 2.000",
+        "in all 6.000",
+        "p99: late 2",
+        "accepted by the server 301",
+        "joined with their client 300 (100 %)",
+        "strangers: no shared cipher, 1 time",
+        "generator's CPU, busiest 25 %",
+        "no shared cipher, 1 time in 1 process, seen by the server",
+        "TLS context, ms 3",
+    ):
+        assert said in text, said
+
+
+def test_a_missing_partner_is_not_rounded_away() -> None:
+    builder = built(20000)
+    builder.rows_of_connections(1)[0]["random"] = 0
+    facts = builder.examine(record(*processes(20000)))
+    found = summarise("run", "scenario", "", 7, arms_of({"arms": [ARM]}), {}, [facts])
+    assert "19,999 (99.99 %)" in shown(found, 100)
+
+
+def test_a_closed_loop_of_handshakes_is_one_of_clients() -> None:
+    text = shown(summary(2, "closed")[0], 100)
+    assert "each client started the next operation at once" in text
+    assert "clients 8" in text
+
+
+def test_figures_of_a_server_that_the_lab_did_not_start_are_missing_and_said_to_be() -> None:
+    text = shown(summary(1, outside=True)[0], 100)
+    accepted = next(line for line in text.splitlines() if "accepted by the server" in line)
+    assert accepted.split()[-1] == "n/a"
+
+
+def test_each_host_of_each_process_of_each_trial_has_a_row(tmp_path: Path) -> None:
+    trials: list[tuple[TrialRecord, TrialFacts]] = []
+    for number in (1, 2):
+        one = record(*processes(8), number=number, block=number)
+        trials.append((one, built(8).examine(one)))
+    write_tables(tmp_path / "tables", trials)
+    with (tmp_path / "tables" / "hosts.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    places = [(row["trial"], row["process"], row["host"]) for row in rows]
+    assert places == [(trial, process, host) for trial in "12" for process in "12" for host in "01"]
+    assert (rows[0]["tls_context_ms"], rows[0]["handshakes"], rows[0]["token_calls"]) == ("3.0", "2", "4")
+    with (tmp_path / "tables" / "failures.csv").open() as file:
+        assert next(csv.DictReader(file))["side"] == "server"
+    with (tmp_path / "tables" / "processes.csv").open() as file:
+        assert [row["cpu_share"] for row in csv.DictReader(file)][:3] == ["", "", "0.25"]
+
+
+@pytest.mark.parametrize("arms", [1, 10])
+def test_the_picture_of_handshakes_is_drawn(tmp_path: Path, arms: int) -> None:
+    found, facts = summary(arms, outside=True)
+    draw(found, facts, tmp_path / "overview.png")
+    assert (tmp_path / "overview.png").read_bytes().startswith(b"\x89PNG")
