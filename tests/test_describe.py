@@ -38,6 +38,25 @@ def test_the_null_workload_has_no_context_to_show() -> None:
     assert "null  prefork 4  -       -        -        null" in described('workload.kind = "null"')
 
 
+def test_the_tls_of_an_arm_is_said_with_its_bridge_hosts_tickets_and_clients() -> None:
+    text = described(
+        '[workload]\nkind = "handshake"\n[[arm]]\nname = "a"\n'
+        'tls = { vhosts = 4, vhost_by = "ip", resumption = "shared" }\n'
+        'load = { mode = "closed", clients = 12, generators = 2, intruders.silent = 5 }\n'
+        "topology.connections_per_child = 100\n"
+        '[[arm]]\nname = "b"\ntls = { server = "external", host = "www.example", port = 443 }',
+        width=250,
+    )
+
+    for part in (
+        "1.3 ecdhe direct, 4 hosts by ip, tickets shared",
+        "closed, 12 clients of 2 generators, 5 silent",
+        "prefork 4, 100 connections per child",
+        "1.3 at www.example port 443",
+    ):
+        assert part in text
+
+
 def test_brackets_in_a_question_are_text() -> None:
     assert "[bold]Why?[/bold]" in described('question = "[bold]Why?[/bold]"')
 
@@ -49,9 +68,9 @@ def test_names_and_values_of_arms_are_whole_at_80_columns(path: Path) -> None:
 
     for arm in parse(text, path.name).arms:
         assert arm.name in shown
-        assert arm.topology.fork_point in ("idle", *shown)
+        assert arm.topology is None or arm.topology.fork_point in ("idle", *shown)
         if arm.context:
-            assert {arm.context.policy, arm.context.session} <= {*shown}
+            assert {arm.context.policy, arm.context.session or arm.context.policy} <= {*shown}
 
 
 def test_what_all_arms_share_is_said_once_and_what_differs_is_a_column() -> None:

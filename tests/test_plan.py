@@ -156,6 +156,32 @@ def test_arms_of_one_block_with_one_load_and_number_of_threads_get_the_same_arri
         assert np.array_equal(left, right)
 
 
+HANDSHAKES = ("workload.kind=handshake", *POISSON)
+
+
+def test_arrivals_of_handshakes_are_dealt_over_generators() -> None:
+    parts = arrivals(arm("load.generators=3", "topology.processes=16", *HANDSHAKES), SEED, 1)
+
+    assert len(parts) == 3
+    assert stats.chisquare([len(part) for part in parts]).pvalue > 0.01
+
+
+def test_arms_of_handshakes_of_one_block_get_the_same_arrivals_whatever_their_servers() -> None:
+    event = arm("topology.kind=event", "topology.processes=2", "load.generators=2", *HANDSHAKES)
+    worker = arm("topology.kind=worker", "tls.bridge=software", "load.generators=2", *HANDSHAKES)
+    external = arm("tls.server=external", "tls.host=localhost", "tls.port=443", "load.generators=2", *HANDSHAKES)
+
+    for other in (worker, external):
+        for left, right in zip(arrivals(event, SEED, 3), arrivals(other, SEED, 3), strict=True):
+            assert np.array_equal(left, right)
+
+
+def test_the_number_of_generators_changes_who_makes_a_handshake_and_not_when() -> None:
+    one, four = arm(*HANDSHAKES), arm("load.generators=4", *HANDSHAKES)
+
+    assert np.array_equal(whole(arrivals(one, SEED, 1)), whole(arrivals(four, SEED, 1)))
+
+
 def test_blocks_and_seeds_get_arrivals_of_their_own() -> None:
     first = whole(arrivals(arm(*POISSON), SEED, 1))
 

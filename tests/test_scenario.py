@@ -62,6 +62,38 @@ def test_a_file_that_says_nothing_is_a_scenario_of_defaults() -> None:
         ('load.mode = "closed"', "load.arrivals", None),
         ("load.warmup_s = 0.5\nload.duration_s = 2", "timeout_s", 12.9),
         ("timeout_s = 30", "timeout_s", 30.0),
+        ("", "tls", None),
+        ("", "load.generators", None),
+        ('workload.kind = "handshake"', "workload.key", "ec-p256"),
+        ('workload.kind = "handshake"', "workload.mechanism", None),
+        ('workload.kind = "handshake"', "workload.driver", None),
+        ('workload.kind = "handshake"', "tls.version", "1.3"),
+        ('workload.kind = "handshake"', "tls.bridge", "direct"),
+        ('workload.kind = "handshake"', "tls.server", "lab"),
+        ('workload.kind = "handshake"', "tls.key_exchange", "ecdhe"),
+        ('workload.kind = "handshake"', "tls.vhosts", 1),
+        ('workload.kind = "handshake"', "tls.vhost_by", "sni"),
+        ('workload.kind = "handshake"', "tls.resumption", "off"),
+        ('workload.kind = "handshake"', "tls.port", None),
+        ('workload.kind = "handshake"', "topology.connections_per_child", None),
+        ('workload.kind = "handshake"', "context.session", "per-thread"),
+        ('workload.kind = "handshake"', "context.locking", "os"),
+        ('workload.kind = "handshake"', "load.generators", 1),
+        ('workload.kind = "handshake"', "load.clients", None),
+        ('workload.kind = "handshake"', "load.intruders.silent", 0),
+        ('workload.kind = "handshake"\nload.mode = "closed"', "load.clients", 8),
+        ('workload.kind = "handshake"\ntopology.kind = "event"', "topology.threads", 1),
+        ('workload.kind = "handshake"\ntopology.kind = "event"', "topology.processes", 4),
+        ('workload.kind = "handshake"\ntls.timeout_s = 2.5', "timeout_s", 18.9),
+        ('workload.kind = "handshake"\ntls.bridge = "engine"', "context.session", None),
+        ('workload.kind = "handshake"\ntls.bridge = "engine"', "context.locking", None),
+        ('workload.kind = "handshake"\ntls.bridge = "engine"\ncontext.locking = "os"', "context.locking", "os"),
+        ('workload.kind = "handshake"\ntls.bridge = "provider"\ncontext.policy = "reinit"', "context.policy", "reinit"),
+        (
+            'workload.kind = "handshake"\ntls.bridge = "provider"\ncontext.policy = "shared"',
+            "context.inherit",
+            "sessions",
+        ),
     ],
 )
 def test_a_default_follows_from_what_is_given(text: str, path: str, value: object) -> None:
@@ -77,6 +109,79 @@ def test_the_null_workload_has_neither_token_nor_context() -> None:
 
     assert (arm.name, arm.token, arm.context) == ("null", None, None)
     assert (arm.workload.key, arm.workload.mechanism, arm.workload.driver) == (None, None, None)
+
+
+def test_the_bridge_software_has_neither_token_nor_context() -> None:
+    arm = only_arm('workload.kind = "handshake"\ntls.bridge = "software"')
+
+    assert (arm.name, arm.token, arm.context) == ("software", None, None)
+    assert arm.topology is not None
+    assert (arm.workload.key, arm.worker_threads, arm.streams) == ("ec-p256", 4, 1)
+
+
+EXTERNAL = 'workload.kind = "handshake"\ntls = { server = "external", host = "www.example", port = 443 }'
+
+
+def test_an_external_server_has_no_token_no_context_and_no_topology_and_decides_its_own_tls() -> None:
+    arm = only_arm(EXTERNAL)
+
+    assert (arm.name, arm.token, arm.context, arm.topology) == ("external", None, None, None)
+    assert arm.tls is not None
+    assert (arm.tls.host, arm.tls.port, arm.tls.version, arm.tls.vhosts) == ("www.example", 443, "1.3", 1)
+    assert (arm.tls.bridge, arm.tls.key_exchange, arm.tls.vhost_by, arm.tls.resumption) == (None, None, None, None)
+    assert (arm.workload.key, arm.load.intruders, arm.load.generators) == (None, None, 1)
+    assert (arm.worker_threads, arm.streams, arm.timeout_s) == (0, 1, 21.0)
+
+
+@pytest.mark.parametrize(
+    "text", [EXTERNAL, 'workload.kind = "handshake"', 'workload.kind="handshake"\ntls.bridge="engine"']
+)
+def test_json_of_handshakes_round_trips(text: str) -> None:
+    scenario = parse(text, "x.toml")
+
+    assert Scenario.from_json(scenario.to_json()) == scenario
+
+
+def test_files_of_tls_are_seen_from_the_scenario_file_and_those_of_set_from_the_shell() -> None:
+    (external,) = parse(EXTERNAL.replace("443", '443, trust = "ca.pem"'), "there/x.toml").arms
+    own = MODULE + 'key_label = "k"\n[workload]\nkind = "handshake"\n[tls]\ncertificate = "c.pem"'
+    (given,) = parse(own, "there/x.toml").arms
+    (by_set,) = parse(own, "there/x.toml", ("tls.certificate=c.pem",)).arms
+
+    assert external.tls is not None
+    assert external.tls.trust == "there/ca.pem"
+    assert given.tls is not None
+    assert given.tls.certificate == "there/c.pem"
+    assert by_set.tls is not None
+    assert by_set.tls.certificate == "c.pem"
+
+
+def test_a_matrix_and_an_override_reach_intruders() -> None:
+    text = 'workload.kind = "handshake"\nload.intruders.reset = 1\n[matrix]\n"load.intruders.silent" = [0, 5]'
+    none, five = parse(text, "x.toml", ("load.intruders.rubbish=2",)).arms
+
+    assert (none.name, five.name) == ("silent=0", "silent=5")
+    assert five.load.intruders is not None
+    assert five.load.intruders.model_dump() == {"silent": 5, "rubbish": 2, "reset": 1, "mismatch": 0}
+    assert none.load.intruders is not None
+    assert none.load.intruders.silent == 0
+
+
+def test_an_override_of_intruders_that_an_arm_sets_itself_is_refused() -> None:
+    text = 'workload.kind = "handshake"\n[[arm]]\nname = "a"\nload.intruders.silent = 1'
+
+    with pytest.raises(ScenarioError, match=r"load\.intruders\.silent: .*arm\.a\.load\.intruders\.silent"):
+        parse(text, "x.toml", ("load.intruders.silent=2",))
+
+
+def test_figures_of_handshakes_can_be_compared_and_expected() -> None:
+    metrics = ("where_ms.accept.p50", "where_ms.token.p50", "where_ms.software.p50", "cold_ms.tls_context")
+    text = "[margin]\n" + "\n".join(f'"{metric}" = 0.1' for metric in metrics)
+    text += '\n[expect]\n"arms.per-process.connections.joined" = "> 0"\n"arms.per-process.hosts" = 1'
+    scenario = parse(text, "x.toml")
+
+    assert set(scenario.margin) == set(metrics)
+    assert len(scenario.expect) == 2
 
 
 def test_a_module_needs_a_key_label_only_to_sign_with_a_key_that_exists() -> None:

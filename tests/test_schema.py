@@ -41,6 +41,10 @@ def test_a_shipped_scenario_is_valid(path: Path) -> None:
         '[margin]\n"response_ms.p99.9" = 0.1',
         '[expect]\nvalid = true\narms.a.fail = 0\n"arms.a.ok" = 1',
         '[token]\nkind = "module"\nenvironment = { A = "b" }',
+        '[tls]\nversion = "1.2"\nkey_exchange = "rsa"\nvhosts = 16\nport = 8443',
+        "[load]\nclients = 8\ngenerators = 2\nintruders = { silent = 3 }",
+        '[matrix]\n"tls.bridge" = ["direct", "software"]\n"load.intruders.silent" = [0, 5]',
+        "[margin]\nwhere_ms.token.p50 = 0.1",
     ],
 )
 def test_what_a_file_may_say_is_valid(text: str) -> None:
@@ -66,6 +70,10 @@ def test_what_a_file_may_say_is_valid(text: str) -> None:
         "[margin]\nthroughput_hz = 1",
         "[expect]\nvalid = [1]",
         "[load]\nrate_hz = 0",
+        "[load]\nintruders = { silent = 10001 }",
+        "[load]\nintruders = { noise = 1 }",
+        "[tls]\nversion = 1.3",
+        '[matrix]\n"load.intruders" = [1]',
     ],
 )
 def test_what_a_file_may_not_say_is_invalid(text: str) -> None:
@@ -81,7 +89,7 @@ def test_every_key_is_described_and_none_may_be_null() -> None:
 
     whole = schema()
     check(whole, "file")
-    for name in ("Token", "Topology", "Context", "Workload", "Load", "WrittenArm"):
+    for name in ("Token", "Topology", "Context", "Workload", "Tls", "Load", "Intruders", "WrittenArm"):
         check(whole["$defs"][name], name)
 
 

@@ -110,9 +110,10 @@ def library_of(bridge: str) -> Path:
 def preflight(arms: Iterable[ArmSettings], file: str) -> None:
     """Raises ScenarioError, `file: arm "a": tls.bridge: ...`, for the first arm whose bridge is not here."""
     for arm in arms:
-        if arm.tls is not None and arm.tls.bridge is not None and arm.tls.bridge in LIBRARIES:
+        bridge = arm.tls.bridge if arm.tls is not None else None
+        if bridge is not None and bridge in LIBRARIES:
             try:
-                library_of(arm.tls.bridge)
+                library_of(bridge)
             except ScenarioError as error:
                 raise ScenarioError(f'{file}: arm "{arm.name}": {error}') from None
 

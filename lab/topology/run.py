@@ -15,6 +15,7 @@ from shutil import rmtree
 from typing import Any
 
 from lab.errors import LabFault
+from lab.native.serving import code_text
 from lab.plan import Plan, PlannedTrial
 from lab.record.folder import slug
 from lab.record.manifest import sha256
@@ -141,7 +142,8 @@ def run_trials(
         check = _verification(arm, prepared)
         hosts = certificates.hosts(arm, prepared.keys if prepared else {})
         place, record = run_trial(common, planned, arm, token, check, hosts)
-        records.append(seal(place, record, check))
+        in_token = arm.tls is None or arm.tls.bridge != "software"
+        records.append(seal(place, record, check, code_text if arm.tls else None, in_token))
         progress(planned, records[-1])
     return records
 

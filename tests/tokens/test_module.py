@@ -113,6 +113,27 @@ def test_keys_that_cannot_be_deleted_are_named_by_their_id(
         module.retire()
 
 
+def test_labels_of_virtual_hosts_are_the_given_one_with_a_number(foreign: Settings, tmp_path: Path) -> None:
+    module = Module(replace(foreign, provision=True, key_label="www"))
+
+    made = module.prepare(frozenset({"ec-p256-0", "ec-p256-1"}), tmp_path / "run")
+
+    assert {name: key.label for name, key in made.keys.items()} == {"ec-p256-0": "www-0", "ec-p256-1": "www-1"}
+    assert module.restore(tmp_path / "trial", "ec-p256-1").key_label == "www-1"
+    assert module.restore(tmp_path / "other", "ec-p256").key_label == "www"
+    module.retire()
+
+
+def test_a_missing_key_of_a_virtual_host_is_named_by_its_label(foreign: Settings) -> None:
+    with pytest.raises(ScenarioError, match=r'^token\.key_label: no private key has the label "ec-p256-1"'):
+        Module(foreign).check(frozenset({"ec-p256-1"}), NO_MECHANISMS)
+
+
+def test_the_keys_that_were_looked_at_are_given(foreign: Settings) -> None:
+    assert list(Module(foreign).check(EC, NO_MECHANISMS)) == ["ec-p256"]
+    assert Module(replace(foreign, provision=True)).check(EC, NO_MECHANISMS) == {}
+
+
 # (what is wrong, settings, environment of the lab, key asked for, mechanism, what the message says)
 WRONG = {
     "no path": ({"path": None}, {}, "ec-p256", "ECDSA", r"^token\.path: needed"),

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from lab.errors import ScenarioError
 from lab.tokens import throwaway
 from lab.tokens.preflight import check
 from lab.tokens.softhsm import OVERRIDE
-from tests.tokens.conftest import Arm, Settings, Workload
+from tests.tokens.conftest import Arm, Settings, Tls, Workload
 
 
 def test_a_scenario_that_can_run_passes(foreign: Settings) -> None:
@@ -37,6 +38,53 @@ def test_a_mechanism_of_the_other_key_type_is_refused_without_asking_a_token(mon
 
     with pytest.raises(ScenarioError, match=r"workload\.mechanism: RSA_PKCS does not sign with a key of kind ec-p256"):
         check([Arm(Settings(), Workload(mechanism="RSA_PKCS"))], "x.toml")
+
+
+HANDSHAKE = Workload("handshake", "rsa-2048", None)
+
+
+def test_handshakes_that_softhsm_can_sign_or_decrypt_pass() -> None:
+    static = Tls("1.2", "direct", "rsa")
+    arms = [Arm(Settings(), HANDSHAKE, tls=tls) for tls in (Tls(), Tls("1.2"), static, Tls(bridge="engine", vhosts=4))]
+
+    check([*arms, Arm(None, HANDSHAKE, tls=Tls(bridge="software"))], "x.toml")
+
+
+NO_MECHANISM = """
+static CK_RV initialize(void *args) { return CKR_OK; }
+static CK_RV slots(CK_BBOOL present, CK_SLOT_ID *ids, CK_ULONG *count) { if (ids) *ids = 7; *count = 1; return CKR_OK; }
+static CK_RV mechanism(CK_SLOT_ID slot, CK_MECHANISM_TYPE type, CK_MECHANISM_INFO *info)
+{
+    CK_MECHANISM_INFO its = { 512, 4096, %s };
+    *info = its;
+    return type == %s ? CKR_OK : CKR_MECHANISM_INVALID;
+}
+static CK_FUNCTION_LIST list = { .version = { 2, 40 }, .C_Initialize = initialize, .C_Finalize = initialize,
+                                 .C_GetSlotList = slots, .C_GetMechanismInfo = mechanism };
+CK_RV C_GetFunctionList(CK_FUNCTION_LIST **found) { *found = &list; return CKR_OK; }
+"""
+
+
+@pytest.mark.parametrize(
+    ("tls", "flags", "type_", "message"),
+    [
+        (
+            Tls(),
+            "CKF_SIGN",
+            "CKM_RSA_PKCS",
+            "workload.key: handshakes with it cannot be signed: .* no RSA_PKCS_PSS; .* RSA_PKCS",
+        ),
+        (Tls("1.2", "direct", "rsa"), "CKF_SIGN", "CKM_RSA_PKCS", "tls.key_exchange: .* RSA_PKCS for decryption"),
+        (Tls("1.2", "direct", "rsa"), "CKF_DECRYPT", "CKM_ECDSA", "tls.key_exchange: .* RSA_PKCS for decryption"),
+    ],
+)
+def test_a_token_without_what_handshakes_need_is_said_with_a_key_that_the_scenario_has(
+    tls: Tls, flags: str, type_: str, message: str, compiled: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(OVERRIDE, str(compiled(NO_MECHANISM % (flags, type_))))
+
+    with pytest.raises(ScenarioError, match=rf'^x\.toml: arm "only": {message}'):
+        check([Arm(Settings(), HANDSHAKE, tls=tls)], "x.toml")
 
 
 def test_arms_on_one_token_cost_it_one_login(foreign: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from lab.errors import LabFault, ScenarioError
-from lab.tokens.keys import KEYS
+from lab.tokens.keys import KEYS, key_names
 from lab.tokens.model import TokenAccess
 from lab.tokens.module import Module
 from lab.tokens.softhsm import OVERRIDE, SoftHsm
@@ -35,6 +35,31 @@ def test_all_five_key_kinds_are_made_and_their_public_keys_read(tmp_path: Path) 
 
 def test_only_the_keys_that_are_asked_for_are_made(tmp_path: Path) -> None:
     assert list(SoftHsm(Settings()).prepare(frozenset({"ec-p384"}), tmp_path / "golden").keys) == ["ec-p384"]
+
+
+def test_each_virtual_host_has_a_key_of_its_own(tmp_path: Path) -> None:
+    names = key_names("ec-p256", 3)
+
+    made = SoftHsm(Settings()).prepare(frozenset(names), tmp_path / "golden").keys
+
+    assert [made[name].label for name in names] == ["ec-p256-0", "ec-p256-1", "ec-p256-2"]
+    assert {made[name].kind for name in names} == {"ec-p256"}
+    assert len({key.public_pem for key in made.values()}) == 3
+
+
+def test_an_rsa_key_that_the_lab_makes_signs_and_decrypts(tmp_path: Path) -> None:
+    token, keys = SoftHsm(Settings()), frozenset({"rsa-2048"})
+
+    token.check(frozenset(), frozenset(), tmp_path, decrypt=keys)
+    made = token.prepare(keys, tmp_path / "golden", decrypt=keys)
+
+    assert set(made.keys) == keys
+
+
+def test_a_key_that_only_decrypts_is_made_too(tmp_path: Path) -> None:
+    made = SoftHsm(Settings()).prepare(frozenset({"ec-p256"}), tmp_path / "golden", frozenset({"rsa-2048"}))
+
+    assert set(made.keys) == {"ec-p256", "rsa-2048"}
 
 
 def test_a_restored_copy_may_be_broken_and_the_golden_one_stays(golden: SoftHsm, tmp_path: Path) -> None:

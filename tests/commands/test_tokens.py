@@ -1,0 +1,59 @@
+"""`tokens`: what works on this machine, tried and not guessed."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from lab.commands.tokens import parts, tokens
+from lab.tokens.softhsm import OVERRIDE
+
+BRIDGES = ("direct", "engine", "provider", "software")
+
+
+def test_every_token_kind_and_bridge_has_its_line_and_the_exit_status_is_0() -> None:
+    done = subprocess.run([sys.executable, "-m", "lab", "tokens"], capture_output=True, text=True, check=False)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    for name in ("token.kind = softhsm", "token.kind = module", *(f"tls.bridge = {bridge}" for bridge in BRIDGES)):
+        assert name in done.stdout
+
+
+def test_softhsm_works_where_a_token_can_be_made_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    softhsm = next(parts())
+
+    assert softhsm.works
+    assert "libsofthsm2.so, SoftHSM" in softhsm.detail
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_library_that_is_no_softhsm_does_not_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(OVERRIDE, __file__)
+
+    softhsm = next(parts())
+
+    assert not softhsm.works
+    assert "not a PKCS#11 module" in softhsm.detail
+
+
+def test_what_is_missing_is_shown_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in (OVERRIDE, "LAB_ENGINE", "LAB_PROVIDER"):
+        monkeypatch.setenv(name, "/nowhere/x.so")
+    output = io.StringIO()
+
+    assert tokens(Console(file=output, width=250)) == 0
+
+    lines = {" ".join(line.split()[:4]): line for line in output.getvalue().splitlines()}
+    assert "install the Debian package softhsm2" in lines["token.kind = softhsm no"]
+    assert "LAB_ENGINE names /nowhere/x.so" in lines["tls.bridge = engine no"]
+    assert "LAB_PROVIDER names /nowhere/x.so" in lines["tls.bridge = provider no"]
+    assert "tls.bridge = software yes" in lines
