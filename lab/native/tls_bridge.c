@@ -55,6 +55,16 @@ static int load_provider(struct tls *tls, const char *configuration, const char 
     return 0;
 }
 
+void bridge_free(struct tls *tls)
+{
+#ifndef OPENSSL_NO_ENGINE
+    ENGINE_free(tls->engine);
+    tls->engine = NULL;
+#else
+    (void)tls;
+#endif
+}
+
 #ifdef OPENSSL_NO_ENGINE
 static int load_engine(struct tls *tls, const char *library, const char *module, const char *pin)
 {
@@ -71,16 +81,19 @@ static EVP_PKEY *engine_key(struct tls *tls, const char *uri)
 static int load_engine(struct tls *tls, const char *library, const char *module, const char *pin)
 {
     ENGINE_load_dynamic();
-    tls->engine = ENGINE_by_id("dynamic"); /* becomes the engine that it loads, and stays out of OpenSSL's list */
-    if (!tls->engine || !ENGINE_ctrl_cmd_string(tls->engine, "SO_PATH", library, 0) ||
-        !ENGINE_ctrl_cmd_string(tls->engine, "LOAD", NULL, 0) ||
-        !ENGINE_ctrl_cmd_string(tls->engine, "MODULE_PATH", module, 0) ||
-        (pin && !ENGINE_ctrl_cmd_string(tls->engine, "PIN", pin, 0)) || !ENGINE_init(tls->engine)) {
-        tls_fail(tls, "the engine cannot be loaded");
-        ENGINE_free(tls->engine); /* never initialised: there is nothing to finish */
-        tls->engine = NULL;
-        return -1;
+    if (!tls->engine) {
+        tls->engine = ENGINE_by_id("dynamic"); /* becomes the engine that it loads, and stays out of OpenSSL's list */
+        if (!tls->engine || !ENGINE_ctrl_cmd_string(tls->engine, "SO_PATH", library, 0) ||
+            !ENGINE_ctrl_cmd_string(tls->engine, "LOAD", NULL, 0) ||
+            !ENGINE_ctrl_cmd_string(tls->engine, "MODULE_PATH", module, 0)) {
+            tls_fail(tls, "the engine cannot be loaded");
+            bridge_free(tls);
+            return -1;
+        }
     }
+    if ((pin && !ENGINE_ctrl_cmd_string(tls->engine, "PIN", pin, 0)) || !ENGINE_init(tls->engine))
+        return tls_fail(tls, "the engine cannot be initialised");
+    tls->engine_ready = 1;
     return 0;
 }
 
@@ -206,14 +219,13 @@ PUBLIC int tls_key(struct tls *tls, u32 host, const char *what)
     return 0;
 }
 
+/* An engine's shared object stays: libp11's (0.4.12) cannot be bound a second time, "init failed". */
 void bridge_unload(struct tls *tls)
 {
 #ifndef OPENSSL_NO_ENGINE
-    if (tls->engine) {
+    if (tls->engine_ready)
         ENGINE_finish(tls->engine);
-        ENGINE_free(tls->engine);
-        tls->engine = NULL;
-    }
+    tls->engine_ready = 0;
 #endif
     for (int i = 0; i < 2; i++) {
         if (tls->providers[i])

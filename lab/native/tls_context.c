@@ -164,6 +164,7 @@ PUBLIC void tls_unload(struct tls *tls)
 PUBLIC void tls_free(struct tls *tls)
 {
     tls_unload(tls);
+    bridge_free(tls);
     OPENSSL_cleanse(tls->ticket_key, sizeof tls->ticket_key);
     free(tls->hosts);
     free(tls->by_name);

@@ -200,15 +200,20 @@ class Root:
             report("finished", process=child.process, cpu_ns=message.cpu_ns, busy_ns=message.busy_ns)
         else:
             report(message.word, process=child.process, failure=message.failure)
-        if self.released_ns is not None and child.role == "worker":  # in the middle of the load, so one of a churn
+        if self.released_ns is not None and self._churns(child):
             self._tell(child, "leave" if child.finished else "release", self.released_ns)
+
+    def _churns(self, child: Child) -> bool:
+        """Whether it ends after its share of connections, and another one takes its place."""
+        lasting = self.order.tls is None or not self.order.tls.connections_per_child
+        return child.role == "worker" and not lasting and not child.failed
 
     def _bury(self, child: Child) -> None:
         self.selector.unregister(child.handle)
         if child.channel in self.selector.get_map():
             self.selector.unregister(child.channel)
         report("ended", process=child.process, status=child.reap())
-        if self.released_ns is not None and child.role == "worker" and child.finished:
+        if self.released_ns is not None and self._churns(child) and child.finished:
             self._bear(1 + max(one.process for one in self.children))
             self._tell(self.children[-1], "begin")
 
