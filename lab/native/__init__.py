@@ -1,4 +1,4 @@
-"""The parts in C: the tap, the loops and the server, as shared libraries beside this file, and the binding that Python calls."""
+"""The parts in C: the tap, the loops, the server, as shared libraries beside this file, and the bindings of Python."""
 
 from __future__ import annotations
 
