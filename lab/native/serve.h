@@ -72,7 +72,7 @@ struct tls {
     OSSL_PROVIDER *providers[2]; /* of the direct bridge */
 #ifndef OPENSSL_NO_ENGINE
     ENGINE *engine;
-    int engine_ready; /* initialised, so that it must be finished */
+    int engine_initialized;
 #endif
     char *pin; /* of the provider, which asks for it when it likes */
     struct token token;
@@ -131,8 +131,9 @@ struct tally {
 int tls_fail(struct tls *tls, const char *what);
 /* The same for what is not OpenSSL's. */
 int tls_refuse(struct tls *tls, const char *why);
-void bridge_unload(struct tls *tls); /* what load began, so that it can begin anew */
-void bridge_free(struct tls *tls);   /* and what a new load would still use */
+void bridge_forget_key(struct tls *tls, struct host *host);
+void bridge_unload(struct tls *tls);
+void bridge_free(struct tls *tls);
 
 /* What one SSL_do_handshake came to; notes the key's session and failure in the row (which may be NULL). */
 enum tls_state serve_step(SSL *ssl, struct tls_watch *watch, struct connection_row *row);

@@ -75,7 +75,7 @@ class _Outcome(ctypes.Structure):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a handshake with itself came to: `code` 0 where it succeeded, otherwise as in a row, and `text` says more."""
+    """What a handshake with itself came to: `code` 0 where it succeeded, else as in a row; `text` says more."""
 
     session: int  # direct bridge: that the key was used in; 0 where there was none
     layer: str
@@ -183,8 +183,8 @@ class Tls:
         raise ServingError(_LAYER_NAME[layer.value], code.value, function.value, text.decode(errors="replace"))
 
     def load(self, library: Path | None = None, module: Path | None = None, pin: str | None = None) -> None:
-        """Loads the bridge. `library`: an engine's shared object, a provider's configuration file; `module`: an engine's
-        PKCS#11 module."""
+        """Loads the bridge. `library` is an engine's shared object or a provider's configuration file, `module` an
+        engine's PKCS#11 module."""
         paths = [os.fsencode(path) if path else None for path in (library, module)]
         self._check(self._c.tls_load(self._tls, *paths, pin.encode() if pin is not None else None))
 
@@ -267,7 +267,7 @@ class Server:
             raise LabFault(f"{rows}: {os.strerror(error.value)}")
 
     def listen(self, mode: Mode, sockets: Sequence[tuple[int, int]]) -> None:
-        """Takes listening sockets, (file descriptor, host) each; they stay the caller's. `mode` event is for one thread."""
+        """Takes listening sockets, (file descriptor, host) each; they stay the caller's. Mode event: one thread."""
         descriptors = (ctypes.c_int * max(1, len(sockets)))(*(socket for socket, _ in sockets))
         hosts = (ctypes.c_uint32 * max(1, len(sockets)))(*(host for _, host in sockets))
         self._tls.renew_tickets()

@@ -55,16 +55,6 @@ static int load_provider(struct tls *tls, const char *configuration, const char 
     return 0;
 }
 
-void bridge_free(struct tls *tls)
-{
-#ifndef OPENSSL_NO_ENGINE
-    ENGINE_free(tls->engine);
-    tls->engine = NULL;
-#else
-    (void)tls;
-#endif
-}
-
 #ifdef OPENSSL_NO_ENGINE
 static int load_engine(struct tls *tls, const char *library, const char *module, const char *pin)
 {
@@ -78,22 +68,24 @@ static EVP_PKEY *engine_key(struct tls *tls, const char *uri)
     return NULL;
 }
 #else
+/* The ENGINE itself stays across tls_unload; what it has of the module goes with ENGINE_finish. */
 static int load_engine(struct tls *tls, const char *library, const char *module, const char *pin)
 {
-    ENGINE_load_dynamic();
     if (!tls->engine) {
+        ENGINE_load_dynamic();
         tls->engine = ENGINE_by_id("dynamic"); /* becomes the engine that it loads, and stays out of OpenSSL's list */
         if (!tls->engine || !ENGINE_ctrl_cmd_string(tls->engine, "SO_PATH", library, 0) ||
-            !ENGINE_ctrl_cmd_string(tls->engine, "LOAD", NULL, 0) ||
-            !ENGINE_ctrl_cmd_string(tls->engine, "MODULE_PATH", module, 0)) {
+            !ENGINE_ctrl_cmd_string(tls->engine, "LOAD", NULL, 0)) {
             tls_fail(tls, "the engine cannot be loaded");
-            bridge_free(tls);
+            ENGINE_free(tls->engine);
+            tls->engine = NULL;
             return -1;
         }
     }
-    if ((pin && !ENGINE_ctrl_cmd_string(tls->engine, "PIN", pin, 0)) || !ENGINE_init(tls->engine))
+    if (!ENGINE_ctrl_cmd_string(tls->engine, "MODULE_PATH", module, 0) ||
+        (pin && !ENGINE_ctrl_cmd_string(tls->engine, "PIN", pin, 0)) ||
+        !(tls->engine_initialized = ENGINE_init(tls->engine)))
         return tls_fail(tls, "the engine cannot be initialised");
-    tls->engine_ready = 1;
     return 0;
 }
 
@@ -214,18 +206,29 @@ PUBLIC int tls_key(struct tls *tls, u32 host, const char *what)
     }
     if (!key)
         return tls_fail(tls, "the private key cannot be had");
-    EVP_PKEY_free(tls->hosts[host].key);
+    bridge_forget_key(tls, &tls->hosts[host]);
     tls->hosts[host].key = key;
     return 0;
 }
 
-/* An engine's shared object stays: libp11's (0.4.12) cannot be bound a second time, "init failed". */
+void bridge_forget_key(struct tls *tls, struct host *host)
+{
+#ifndef OPENSSL_NO_ENGINE
+    /* libp11 keeps the key, the key keeps the engine in use, and so ENGINE_finish would not finish anything */
+    if (tls->engine && host->key)
+        EVP_PKEY_set1_engine(host->key, NULL);
+#endif
+    (void)tls;
+    EVP_PKEY_free(host->key);
+    host->key = NULL;
+}
+
 void bridge_unload(struct tls *tls)
 {
 #ifndef OPENSSL_NO_ENGINE
-    if (tls->engine_ready)
+    if (tls->engine_initialized)
         ENGINE_finish(tls->engine);
-    tls->engine_ready = 0;
+    tls->engine_initialized = 0;
 #endif
     for (int i = 0; i < 2; i++) {
         if (tls->providers[i])
@@ -243,4 +246,12 @@ void bridge_unload(struct tls *tls)
     tls->token.sessions.functions = NULL;
     free(tls->token.handles);
     tls->token.handles = NULL;
+}
+
+void bridge_free(struct tls *tls)
+{
+    bridge_unload(tls);
+#ifndef OPENSSL_NO_ENGINE
+    ENGINE_free(tls->engine);
+#endif
 }

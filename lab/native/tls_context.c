@@ -148,12 +148,12 @@ PUBLIC int tls_renew_tickets(struct tls *tls)
     return 0;
 }
 
-/* Gives back contexts, keys, and the engine or provider: all that tls_load and what followed it made. */
+/* Gives back contexts, keys, and what the engine or the provider has of its module. */
 PUBLIC void tls_unload(struct tls *tls)
 {
     for (u32 i = 0; i < tls->settings.hosts; i++) {
         SSL_CTX_free(tls->hosts[i].context);
-        EVP_PKEY_free(tls->hosts[i].key);
+        bridge_forget_key(tls, &tls->hosts[i]);
         free(tls->hosts[i].name);
         tls->hosts[i] = (struct host){.index = i};
     }
