@@ -366,6 +366,7 @@ static void complete(struct generator *generator, struct slot *slot)
     record(slot, (struct failure){0});
     leave(generator, slot);
     enter(generator, slot, STAGE_DRAINING, slot->operation->ended_ns + generator->settings.timeout_ns);
+    SSL_set_options(slot->ssl, SSL_OP_IGNORE_UNEXPECTED_EOF); /* or its sessions count as bad */
     if (generator->settings.closes_first) {
         ERR_clear_error();
         SSL_shutdown(slot->ssl);
@@ -379,10 +380,25 @@ static int watch(struct generator *generator, struct slot *slot, int how)
     return epoll_ctl(generator->poll, how, slot->socket, &events) ? errno : 0;
 }
 
+/* What the ClientHello, sent in the first step, tells of the connection. */
+static void know_hello(const struct slot *slot)
+{
+    struct connection_row *row = slot->connection;
+    struct sockaddr_storage own;
+    socklen_t bytes = sizeof own;
+    row->random = tls_random(slot->ssl);
+    if (!getsockname(slot->socket, (struct sockaddr *)&own, &bytes))
+        row->port = ntohs(own.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&own)->sin6_port
+                                                    : ((struct sockaddr_in *)&own)->sin_port);
+}
+
 static void step(struct generator *generator, struct slot *slot)
 {
     generator->current = slot;
-    switch (tls_step(slot->ssl, &slot->watch, slot->connection)) {
+    enum tls_state state = tls_step(slot->ssl, &slot->watch, slot->connection);
+    if (slot->connection->steps == 1)
+        know_hello(slot);
+    switch (state) {
     case TLS_DONE:
         complete(generator, slot);
         return;
@@ -396,14 +412,6 @@ static void step(struct generator *generator, struct slot *slot)
         slot->wants = EPOLLOUT;
         watch(generator, slot, EPOLL_CTL_MOD);
     }
-    if (slot->connection->random)
-        return;
-    slot->connection->random = tls_random(slot->ssl);
-    struct sockaddr_storage own;
-    socklen_t bytes = sizeof own;
-    if (!getsockname(slot->socket, (struct sockaddr *)&own, &bytes))
-        slot->connection->port = ntohs(own.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&own)->sin6_port
-                                                                 : ((struct sockaddr_in *)&own)->sin_port);
 }
 
 static void opened(struct generator *generator, struct slot *slot)
@@ -527,7 +535,8 @@ static i64 next_ns(const struct generator *generator, const struct load *load, i
     if (generator->open_loop) {
         if (now >= load->give_up_ns || generator->begun >= load->arrival_count)
             return NEVER;
-        return load->release_ns + ((const i64 *)pointer(load->arrivals))[generator->begun];
+        i64 next = load->release_ns + ((const i64 *)pointer(load->arrivals))[generator->begun];
+        return next < load->give_up_ns ? next : load->give_up_ns; /* when it is shed, and no longer the next */
     }
     return now >= generator->measured_ns + load->duration_ns ? NEVER : load->release_ns;
 }
@@ -633,7 +642,7 @@ PUBLIC i64 generator_run(struct generator *generator, const struct load *load)
 {
     if (load->bytes != sizeof *load)
         return -1;
-    if (load->slots != generator->slot_count && generator_prepare(generator, load->slots))
+    if (!load->slots || (load->slots != generator->slot_count && generator_prepare(generator, load->slots)))
         return -1;
     prctl(PR_SET_TIMERSLACK, 1UL);
     generator->tid = this_thread();

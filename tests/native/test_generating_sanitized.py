@@ -1,0 +1,61 @@
+"""The generator of handshakes under the sanitizers, and stopped by another thread."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from lab.record.dtypes import CONNECTION, ENDED, OPERATION
+from lab.record.rowfile import read_rows
+from tests.native.answering import credential
+from tests.native.build import TESTS, compile_c
+from tests.native.test_sanitizers import FOUND, OPTIONS, SANITIZERS
+
+OPENSSL = ("-lssl", "-lcrypto")
+
+# What generate.c would be with an ordinary flag that stops it.
+RACY = """
+#define _GNU_SOURCE
+#include <stdatomic.h>
+#undef atomic_store
+#define atomic_store(object, value) (*(volatile __typeof__(*(object) + 0) *)(object) = (value))
+"""
+
+
+def run(program: Path, folder: Path) -> subprocess.CompletedProcess[str]:
+    rows = folder / "rows"
+    rows.mkdir()
+    command = [program, credential(folder).pem, rows]
+    return subprocess.run(command, env=os.environ | OPTIONS, capture_output=True, text=True, timeout=100)
+
+
+@pytest.mark.parametrize("sanitizer", SANITIZERS)
+def test_nothing_is_found_and_every_handshake_has_its_rows(sanitizer: str, tmp_path: Path) -> None:
+    flags = (*SANITIZERS[sanitizer], *OPENSSL)
+    program = compile_c(tmp_path / "stress", TESTS / "generate_stress.c", flags=flags, shared=False)
+    done = run(program, tmp_path)
+    assert done.stderr == ""
+    assert done.returncode == 0
+    begun = re.findall(r"^(\d+) (\d+)$", done.stdout, re.MULTILINE)
+    assert len(begun) == 8
+    for process, count in begun:
+        for what, dtype in (("operations", OPERATION), ("connections", CONNECTION)):
+            file = read_rows(tmp_path / "rows" / f"{what}-{process}.rows", dtype)
+            assert file is not None
+            assert len(file.rows) == int(count)
+            assert (file.rows["state"] == ENDED).all()
+            assert len(set(file.rows["code"].tolist())) > 2  # well, wrong certificate, closed or no answer
+
+
+def test_a_flag_that_is_not_atomic_is_found(tmp_path: Path) -> None:
+    racy = tmp_path / "racy.h"
+    racy.write_text(RACY)
+    flags = (*SANITIZERS["thread"], "-include", str(racy), *OPENSSL)
+    done = run(compile_c(tmp_path / "stress", TESTS / "generate_stress.c", flags=flags, shared=False), tmp_path)
+    assert done.returncode == FOUND
+    assert "ThreadSanitizer: data race" in done.stderr
+    assert "generator_stop" in done.stderr
