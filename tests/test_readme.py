@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from lab import program
+from lab.scenario import parse
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -29,6 +30,7 @@ def commands() -> set[str]:
 RUN_HERE = {
     "python -m lab report results/reference": ["report", "{copy}"],
     "python -m lab report RUN": ["report", "{copy}"],
+    "python -m lab tokens": ["tokens"],
     "python -m lab schema": ["schema"],
 }
 RUN_ELSEWHERE = {
@@ -50,6 +52,11 @@ def test_a_command_of_the_readme_works(words: list[str], tmp_path: Path) -> None
     done = subprocess.run(command, env=program.environment(), capture_output=True, text=True, cwd=tmp_path, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout
+
+
+@pytest.mark.parametrize("text", re.findall(r"^```toml\n(.*?)^```", README, re.MULTILINE | re.DOTALL))
+def test_an_example_of_a_scenario_is_one(text: str) -> None:
+    assert parse(text, "readme.toml").arms
 
 
 def test_the_first_command_of_the_readme_measures(tmp_path: Path) -> None:
