@@ -172,8 +172,9 @@ class TrialBuilder:
         vhost: int = 0,
         tid: int | None = None,
         resumed: bool = False,
+        further_steps: int = 0,
     ) -> TrialBuilder:
-        """One end of a connection; steps: begin and end of each, at most four."""
+        """One end of a connection; steps: begin and end of each, at most four, the last with all further ones."""
         row = dict.fromkeys(columns.CONNECTIONS, 0) | {
             "process": process,
             "operation": operation,
@@ -187,7 +188,7 @@ class TrialBuilder:
             "layer": LAYER[layer],
             "function": FUNCTION_NUMBER[function] if function else 0,
             "resumed": int(resumed),
-            "steps": len(steps),
+            "steps": len(steps) + further_steps,
             "outcome": columns.OUTCOMES.index(outcome),
         }
         for number, (begin, end) in enumerate(steps, start=1):

@@ -139,31 +139,43 @@ def steps_of(served: Table) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
 def owners(served: Table, calls: ProcessCalls) -> Places:
     """For each call of a server's process, the row of the connection in whose step it began, or -1.
 
-    Steps of a thread are disjoint, but for a connection's last, which hides the waiting between all later ones. Where a
-    call falls into two, the one that began later has it.
+    Steps of a thread are disjoint, but for the last of a connection that had more than a row has room for: that one
+    hides the waiting between them. It gets the calls that no other step has, and of two such steps the later.
     """
     owner = np.full(len(calls), -1, np.intp)
     begin, end = steps_of(served)
-    thread = served["tid"]
-    for tid in np.unique(thread).tolist():
-        rows = np.flatnonzero(thread == tid)
-        row, step = np.nonzero(begin[rows] != _NEVER)
-        row = rows[row]
-        starts, ends = begin[row, step], end[row, step]
-        order = np.argsort(starts, kind="stable")
-        row, starts, ends = row[order], starts[order], ends[order]
-        until = np.maximum.accumulate(ends)
+    wide = np.zeros(begin.shape, np.bool_)
+    wide[:, -1] = served["steps"] > STEPS
+    was = begin != _NEVER
+    for tid in np.unique(served["tid"]).tolist():
+        thread = (served["tid"] == tid)[:, None]
         mine = np.flatnonzero(calls.tid == tid)
-        at = calls.started_ns[mine]
-        place = np.searchsorted(starts, at, "right") - 1
-        while mine.size:
-            inside = place >= 0
-            inside[inside] = until[place[inside]] >= at[inside]  # else no step before has it either
-            mine, at, place = mine[inside], at[inside], place[inside]
-            hit = ends[place] >= at
-            owner[mine[hit]] = row[place[hit]]
-            mine, at, place = mine[~hit], at[~hit], place[~hit] - 1
+        for some in (thread & was & ~wide, thread & was & wide):
+            mine = _give(owner, mine, calls.started_ns, *_in_time(some, begin, end))
     return owner
+
+
+def _in_time(some: NDArray[np.bool_], begin: Times, end: Times) -> tuple[Places, Times, Times]:
+    """These steps in the order of their begin: the row, the begin and the end of each."""
+    row, step = np.nonzero(some)
+    starts, ends = begin[row, step], end[row, step]
+    order = np.argsort(starts, kind="stable")
+    return row[order], starts[order], ends[order]
+
+
+def _give(owner: Places, calls: Places, started_ns: Times, row: Places, starts: Times, ends: Times) -> Places:
+    """Gives each call to the latest step that it began in; returns the calls that began in none."""
+    until = np.maximum.accumulate(ends)
+    at, left = started_ns[calls], calls
+    place = np.searchsorted(starts, at, "right") - 1
+    while left.size:
+        possible = place >= 0
+        possible[possible] = until[place[possible]] >= at[possible]  # else no earlier step has it either
+        left, at, place = left[possible], at[possible], place[possible]
+        hit = ends[place] >= at
+        owner[left[hit]] = row[place[hit]]
+        left, at, place = left[~hit], at[~hit], place[~hit] - 1
+    return calls[owner[calls] < 0]
 
 
 def parts_of(

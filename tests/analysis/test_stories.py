@@ -65,10 +65,29 @@ def test_an_event_loop_s_other_connections_are_waiting() -> None:
 def test_the_last_of_many_steps_does_not_take_the_calls_of_another_connection() -> None:
     """A row has room for four steps; the fourth of the first connection spans the waiting until its seventh."""
     builder = TrialBuilder()
-    builder.connection(1, "server", random=7, opened=0, ended=20, steps=((1, 2), (3, 4), (5, 6), (7, 20)))
-    builder.connection(1, "server", random=8, opened=0, ended=12, steps=((10, 12),))
-    builder.call("C_Sign", 1, at=8, until=9).call("C_Sign", 1, at=10.5, until=11).call("C_Sign", 1, at=15, until=16)
+    steps = ((1, 2), (3, 4), (5, 6), (7, 20))
+    builder.connection(1, "server", random=7, opened=0, ended=20, steps=steps, further_steps=3)
+    for number in range(3):
+        builder.connection(1, "server", random=8 + number, opened=0, ended=12, steps=((10 + number, 10.5 + number),))
+    builder.call("C_Sign", 1, at=8, until=9).call("C_Sign", 1, at=10.2, until=10.3)
+    builder.call("C_Sign", 1, at=15, until=16).call("C_Sign", 1, at=21, until=22)
+    assert owners(builder.connections_of(1), builder.process(1)).tolist() == [0, 1, 0, -1]
+
+
+def test_of_two_connections_with_many_steps_the_one_that_began_its_last_later_has_a_call() -> None:
+    builder = TrialBuilder()
+    for random, at in ((7, 0), (8, 0.5)):
+        steps = ((at + 1, at + 1.2), (at + 2, at + 2.2), (at + 3, at + 3.2), (at + 4, 20 - 10 * at))
+        builder.connection(1, "server", random=random, opened=0, ended=20, steps=steps, further_steps=1)
+    for at in (4.2, 6, 18):
+        builder.call("C_Sign", 1, at=at, until=at + 0.1)
     assert owners(builder.connections_of(1), builder.process(1)).tolist() == [0, 1, 0]
+
+
+def test_a_step_that_never_returned_has_the_call_that_it_was_in() -> None:
+    builder = TrialBuilder().call("C_Sign", 1, at=2, returned=False)
+    builder.connection(1, "server", random=7, opened=0, ended=0, outcome="info", steps=((1, 0),))
+    assert owners(builder.connections_of(1), builder.process(1)).tolist() == [0]
 
 
 def test_where_a_random_repeats_the_nearest_in_time_is_meant() -> None:
