@@ -1,4 +1,4 @@
-"""The parts in C: the tap, the loops, the server, as shared libraries beside this file, and the bindings of Python."""
+"""The parts in C, as shared libraries beside this file, and the bindings that Python calls."""
 
 from __future__ import annotations
 

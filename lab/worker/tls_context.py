@@ -42,7 +42,7 @@ class Bridge(Protocol):
 
 
 class Direct:
-    """The lab's own: a PKCS#11 library that the lab has set up, with sessions by the session policy. No fork handling."""
+    """The lab's own: a PKCS#11 library that the lab has set up, with sessions by its policy. No fork handling."""
 
     keeps_hosts = True
 
@@ -80,7 +80,7 @@ class Direct:
 
 
 class Loaded:
-    """An engine or a provider: a library of somebody else, which initialises, logs in and opens sessions as it likes."""
+    """An engine or a provider: somebody else's library, which initialises, logs in and opens sessions as it likes."""
 
     keeps_hosts = False
 
