@@ -30,16 +30,19 @@ _CONFIGURATION: Final = """openssl_conf = lab
 [lab]
 providers = providers
 [providers]
-default = default
-pkcs11 = pkcs11
-[default]
+default = software
+pkcs11 = token
+[software]
 activate = 1
-[pkcs11]
+[token]
 module = {library}
 pkcs11-module-path = {module}
 pkcs11-module-quirks = no-operation-state
+pkcs11-module-cache-pins = cache
 activate = 1
 """
+"""The PIN is no part of it. It is asked for once, and cached, because after a fork there is nobody to ask: servers in
+the field have it in their configuration."""
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,9 @@ CKR_CRYPTOKI_NOT_INITIALIZED = 0x190
 class SetUpFailed(Exception):
     """A step of the set-up failed: this process has no usable context. The operations it was to do are refused."""
 
-    def __init__(self, function: str, code: int, layer: str = "pkcs11", said: str | None = None) -> None:
-        """`said`: what is to be read instead of the name of a CKR code, for a code of another layer."""
-        super().__init__(f"{function} {said or ckr_name(code)}")
+    def __init__(self, function: str, code: int, layer: str = "pkcs11") -> None:
+        """`function`: of PKCS#11, or, for a code of another layer, what went wrong in words."""
+        super().__init__(f"{function} {ckr_name(code)}" if layer == "pkcs11" else function)
         self.function = function
         self.code = code
         self.layer = layer

@@ -226,4 +226,4 @@ def _as_step() -> Iterator[None]:
     try:
         yield
     except ServingError as error:
-        raise SetUpFailed(str(error), error.code, error.layer, "") from None
+        raise SetUpFailed(str(error), error.code, error.layer) from None

@@ -103,7 +103,7 @@ def test_every_planned_handshake_ends_well_and_has_a_row_on_both_sides(one: Seal
 @every
 def test_every_handshake_used_the_key_once_within_its_own_steps(one: Sealed) -> None:
     """Found by process, thread and time alone, as for a server whose inside the lab does not know."""
-    operation = "C_Decrypt" if one.arm["workload"]["key_exchange"] == "rsa" else "C_Sign"
+    operation = "C_Decrypt" if one.arm["tls"]["key_exchange"] == "rsa" else "C_Sign"
     used = one.calls[one.calls.function == operation]
     found = 0
     for connection in one.connections_of("server").itertuples():
