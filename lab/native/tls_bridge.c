@@ -24,13 +24,17 @@ int tls_fail(struct tls *tls, const char *what)
                                      flags & ERR_TXT_STRING && *data ? ": " : "",
                                      flags & ERR_TXT_STRING ? data : "");
     }
+    if (!tls->failure.code) {
+        tls->failure.code = ERROR_WITHOUT_REASON;
+        snprintf(tls->text + used, sizeof tls->text - used, "; OpenSSL gives no reason");
+    }
     return -1;
 }
 
 int tls_refuse(struct tls *tls, const char *why)
 {
     snprintf(tls->text, sizeof tls->text, "%s", why);
-    tls->failure = (struct failure){ERR_R_UNSUPPORTED, LAYER_openssl, 0};
+    tls->failure = (struct failure){ERROR_WITHOUT_REASON, LAYER_openssl, 0};
     return -1;
 }
 

@@ -212,45 +212,64 @@ static SSL *own_client(const struct tls *tls, const struct host *host)
     return client;
 }
 
-/* A whole handshake with itself, without a network: what a parent does to see that its context works. `thread` chooses
- * the session. Returns 0, or -1 where it failed; `outcome` tells both. */
-PUBLIC int tls_handshake_once(struct tls *tls, u32 host, u32 thread, struct outcome *outcome)
+static int meet(struct tls *tls, SSL *client, SSL *server, struct outcome *outcome)
 {
     struct tls_watch of_client, of_server;
-    BIO *near = NULL, *far = NULL;
-    *outcome = (struct outcome){0};
-    if (host >= tls->settings.hosts || !tls->hosts[host].context)
-        return tls_refuse(tls, "this host has no TLS context");
-    ERR_clear_error();
-    SSL *client = own_client(tls, &tls->hosts[host]), *server = SSL_new(tls->hosts[host].context);
-    if (!client || !server || !BIO_new_bio_pair(&near, 0, &far, 0)) {
-        SSL_free(client);
-        SSL_free(server);
-        return tls_fail(tls, "no memory for a handshake");
-    }
-    SSL_set_bio(client, near, near);
-    SSL_set_bio(server, far, far);
+    enum tls_state asks = TLS_WANTS_READ, answers = TLS_WANTS_READ;
     SSL_set_connect_state(client);
     SSL_set_accept_state(server);
     tls_watch(client, &of_client);
     tls_watch(server, &of_server);
-    key_thread = thread;
-    enum tls_state asks = TLS_WANTS_READ, answers = TLS_WANTS_READ;
     while (asks != TLS_FAILED && answers != TLS_FAILED && (asks != TLS_DONE || answers != TLS_DONE)) {
         asks = tls_step(client, &of_client, NULL);
-        answers = asks == TLS_FAILED ? answers : serve_step(server, &of_server, NULL);
+        if (asks != TLS_FAILED)
+            answers = serve_step(server, &of_server, NULL);
         if (key_use.session)
             outcome->session = key_use.session;
     }
-    int failed = asks == TLS_FAILED || answers == TLS_FAILED;
-    struct failure failure = answers == TLS_FAILED ? of_server.failure : of_client.failure;
-    outcome->version = failed ? 0 : (u32)SSL_version(server);
-    if (failed) {
-        tls->failure = failure;
-        *outcome = (struct outcome){outcome->session, failure.code, failure.layer, failure.function, 0};
-        tls_code_text(failure.code, tls->text, sizeof tls->text);
+    if (asks != TLS_FAILED && answers != TLS_FAILED) {
+        outcome->version = (u32)SSL_version(server);
+        return 0;
+    }
+    tls->failure = answers == TLS_FAILED ? of_server.failure : of_client.failure;
+    if (tls->failure.layer == LAYER_openssl)
+        tls_code_text(tls->failure.code, tls->text, sizeof tls->text);
+    else
+        snprintf(tls->text, sizeof tls->text, "the %s ended the handshake", answers == TLS_FAILED ? "server" : "client");
+    return -1;
+}
+
+static int handshake(struct tls *tls, u32 host, struct outcome *outcome)
+{
+    BIO *near = NULL, *far = NULL;
+    if (host >= tls->settings.hosts || !tls->hosts[host].context)
+        return tls_refuse(tls, "this host has no TLS context");
+    ERR_clear_error();
+    SSL *client = own_client(tls, &tls->hosts[host]), *server = SSL_new(tls->hosts[host].context);
+    int failed = -1;
+    if (client && server && BIO_new_bio_pair(&near, 0, &far, 0)) {
+        SSL_set_bio(client, near, near);
+        SSL_set_bio(server, far, far);
+        failed = meet(tls, client, server, outcome);
+    } else {
+        tls_fail(tls, "no memory for a handshake");
     }
     SSL_free(client);
     SSL_free(server);
-    return failed ? -1 : 0;
+    return failed;
+}
+
+/* A whole handshake with itself, without a network: what a parent does to see that its context works. `thread` chooses
+ * the session. Returns 0, or -1 where it failed; `outcome` tells both. */
+PUBLIC int tls_handshake_once(struct tls *tls, u32 host, u32 thread, struct outcome *outcome)
+{
+    *outcome = (struct outcome){0};
+    key_thread = thread;
+    int failed = handshake(tls, host, outcome);
+    if (failed) {
+        outcome->code = tls->failure.code;
+        outcome->layer = tls->failure.layer;
+        outcome->function = tls->failure.function;
+    }
+    return failed;
 }

@@ -39,6 +39,7 @@ class Plan:
     session_use: int = SESSION_OWN
     forks: bool = False  # serve in a child, with what the parent made
     reloads: bool = False  # unload and load all once more
+    breaks: bool = False  # log out before the first client (direct bridge)
 
 
 def load(tls: Tls, plan: Plan) -> Cryptoki | None:
@@ -79,6 +80,8 @@ def main() -> None:
         say(layer=error.layer, code=error.code, text=str(error))
         return
     say(parent=asdict(tls.handshake_once()))
+    if plan.breaks and module:
+        module.logout(module.open_session(module.slots()[0]))
     with listener() as socket:
         say(port=socket.getsockname()[1])
         child = os.fork() if plan.forks else 0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import socket
 import ssl
 import struct
-import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -163,7 +162,7 @@ def test_a_silent_client_is_timed_out_and_others_are_served(mode: Mode, tmp_path
 
     assert (first["layer"], first["code"]) == (LAYER["network"], ETIMEDOUT)
     assert first["ended_ns"] - first["opened_ns"] >= SHORT_NS
-    assert (first["random"], first["version"], first["steps"]) == (0, 0, 1)
+    assert (first["random"], first["version"]) == (0, 0)
     assert second["code"] == 0
 
 
@@ -282,7 +281,7 @@ def test_another_process_takes_a_ticket_where_the_key_is_shared(resumption: str,
 
 
 def test_all_threads_serve(tmp_path: Path) -> None:
-    tls, _ = software()
+    tls, _ = software(("ec", "ec"))
     with serving(tls, tmp_path, threads=3, hosts=("127.0.0.1", "127.0.0.2")) as served:
         with ExitStack() as silent:  # each keeps one thread busy
             for address in (served.addresses[0], served.addresses[1]):
@@ -311,15 +310,15 @@ def test_a_handshake_under_way_ends_after_the_stop(mode: Mode, tmp_path: Path) -
     tls, _ = software()
     with serving(tls, tmp_path, mode, timeout_ns=LONG_NS) as served:
         greet(served.address, client_context())
-        with socket.create_connection(served.address) as raw:
-            with client_context().wrap_socket(raw, do_handshake_on_connect=False) as late:
-                while len(served.rows()) < 2:
-                    pass
-                stopping = threading.Thread(target=served.server.stop)
-                stopping.start()
-                stopping.join()
-                late.do_handshake()
-                assert late.recv(1) == b""
+        with (
+            socket.create_connection(served.address) as raw,
+            client_context().wrap_socket(raw, do_handshake_on_connect=False) as late,
+        ):
+            while len(served.rows()) < 2:
+                pass
+            served.server.stop()
+            late.do_handshake()
+            assert late.recv(1) == b""
         served.join()
         rows = served.rows()
 
@@ -353,8 +352,7 @@ def test_what_has_no_room_for_a_row_is_served_and_counted_as_lost(mode: Mode, tm
 def test_a_host_without_a_context_takes_connections_and_lets_them_go(mode: Mode, tmp_path: Path) -> None:
     tls = Tls("software")
     with serving(tls, tmp_path, mode) as served:
-        with pytest.raises(OSError):
-            greet(served.address, client_context())
+        try_to_greet(served.address, client_context())
         served.stop()
         (row,) = served.rows()
 
@@ -373,7 +371,7 @@ def test_a_handshake_with_itself_needs_no_network() -> None:
 def test_a_certificate_of_another_key_is_refused() -> None:
     tls = Tls("software")
     tls.key(0, private_key("ec"))
-    with pytest.raises(ServingError, match="the TLS context cannot be made.*key values mismatch") as refused:
+    with pytest.raises(ServingError, match=r"the TLS context cannot be made.*key values mismatch") as refused:
         tls.context(0, certificate(public_key(private_key("ec")), host_name(0)))
 
     assert (refused.value.layer, code_text(refused.value.code)) == (
