@@ -76,7 +76,8 @@ def _work(order: TrialOrder, process: int, channel: Channel) -> int:
     _raise_limit_of_files()
     part = process - order.processes - 1
     slots = slots_of(order, tls, part)
-    arrivals = addresses(_arrivals(order), order.arrivals)[part] if order.open_loop else None
+    offsets = _arrivals(order)  # by this name until the load is over: C has only its address
+    arrivals = addresses(offsets, order.arrivals)[part] if order.open_loop else None
     generator = Generator(Path(order.folder), process, order.capacity)
     generator.set(greeting_of(tls))
     if slots:
