@@ -72,6 +72,17 @@ def test_both_ends_of_a_failure_are_told_each_by_its_name() -> None:
     assert facts.outcomes.fail == 1
 
 
+def test_what_both_ends_call_by_one_name_is_told_of_each() -> None:
+    failed: dict[str, Any] = {"outcome": "fail", "layer": "network", "code": 110}
+    builder = TrialBuilder().operation(9, kind="handshake", **failed)
+    builder.connection(1, "server", random=1, opened=1, ended=2, **failed)
+    facts = builder.examine(record(worker(1), generator(9, 1)))
+    assert [(one.side, one.code) for one in facts.failures] == [
+        ("client", "timed out (ETIMEDOUT)"),
+        ("server", "timed out (ETIMEDOUT)"),
+    ]
+
+
 def test_openssl_s_words_name_a_failure() -> None:
     builder = TrialBuilder().operation(9, kind="handshake", outcome="fail", layer="openssl", code=99)
     facts = builder.examine(record(worker(1), generator(9, 1), error_texts=((99, "no suitable key"),)))
@@ -115,8 +126,9 @@ def test_the_sessions_of_a_host_are_those_that_signed_for_it() -> None:
     builder = TrialBuilder().begin()
     for number, session in enumerate((5, 6, 6)):
         builder.handshake(10 + number, at=100 + 10 * number, session=session)
+    builder.call("C_GetSessionInfo", at=101.8, until=101.9, session=99)
     (host,) = handshakes(builder.examine(record(worker(1), generator(9, 3)))).hosts
-    assert (host.sessions, host.token_calls) == (2, 6)
+    assert (host.sessions, host.token_calls) == (2, 7)
 
 
 def test_a_context_that_the_parent_made_is_the_parent_s() -> None:
@@ -137,6 +149,7 @@ def test_a_context_that_the_parent_made_is_the_parent_s() -> None:
 def test_a_generator_that_did_not_do_its_part_makes_the_trial_invalid(fields: dict[str, Any], told: str) -> None:
     facts = built(10).examine(record(*processes(10, **fields)))
     assert told in facts.invalid_because
+    assert facts.rules["no-crash"].count == facts.rules["no-hang"].count == 0
     assert facts.processes.workers == 2
     assert facts.processes.failed == 0
 

@@ -92,11 +92,13 @@ def test_a_step_that_never_returned_has_the_call_that_it_was_in() -> None:
 
 def test_where_a_random_repeats_the_nearest_in_time_is_meant() -> None:
     builder = TrialBuilder()
-    for server, at in ((1, 0), (2, 100), (3, 200)):
+    for server, at in ((3, 0), (2, 100), (1, 200)):
         builder.handshake(7, at=at, server=server)
-    found = split(builder.handshake(8, at=50))
-    assert found["accept"] == 1
-    assert found["late"] == 0
+    facts = builder.examine(record(worker(1), worker(2), worker(3), generator(9, 3)))
+    assert facts.handshakes is not None
+    assert facts.handshakes.joined == 3
+    assert facts.handshakes.parts["accept"].values_ns.tolist() == [1_000_000]
+    assert facts.handshakes.parts["token"].values_ns.tolist() == [2_000_000]
 
 
 def test_two_servers_do_not_have_one_client() -> None:
