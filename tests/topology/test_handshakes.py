@@ -56,8 +56,14 @@ def _keys() -> dict[str, Tables]:
 def _bridges() -> dict[str, Tables]:
     arms: dict[str, Tables] = {}
     for bridge, policy, key in product(("engine", "provider"), ("shared", "per-process", "reinit"), KEYS[::2]):
-        tables = {"workload": {"key": key}, "tls": {"bridge": bridge}, "context": {"policy": policy}}
-        arms[f"{bridge} {policy} {key}"] = tables
+        # one child: pkcs11-provider logs in again within the fork, and SoftHSM loses a token when several do so at once
+        topology = {"processes": 1 if (bridge, policy) == ("provider", "shared") else 2}
+        arms[f"{bridge} {policy} {key}"] = {
+            "topology": topology,
+            "workload": {"key": key},
+            "tls": {"bridge": bridge},
+            "context": {"policy": policy},
+        }
     arms["provider static"] = {
         "workload": {"key": "rsa-2048"},
         "tls": {"bridge": "provider", "version": "1.2", "key_exchange": "rsa"},
@@ -72,6 +78,12 @@ def _hosts() -> dict[str, Tables]:
 TOPOLOGIES, VERSIONS, BRIDGES, HOSTS = _topologies(), _keys(), _bridges(), _hosts()
 EVERYTHING = {**TOPOLOGIES, **VERSIONS, **BRIDGES, **HOSTS}
 SOFTWARE = '[workload]\nkind = "handshake"\n[tls]\nbridge = "software"\n'
+
+
+def _signs(one: Sealed) -> str:
+    """pkcs11-provider lets the token hash for RSA, in pieces."""
+    rsa = str(one.arm["workload"]["key"]).startswith("rsa")
+    return "C_SignFinal" if one.arm["bridge"] == "provider" and rsa else "C_Sign"
 
 
 @pytest.fixture(scope="module")
@@ -103,8 +115,8 @@ def test_every_planned_handshake_ends_well_and_has_a_row_on_both_sides(one: Seal
 @every
 def test_every_handshake_used_the_key_once_within_its_own_steps(one: Sealed) -> None:
     """Found by process, thread and time alone, as for a server whose inside the lab does not know."""
-    operation = "C_Decrypt" if one.arm["tls"]["key_exchange"] == "rsa" else "C_Sign"
-    used = one.calls[one.calls.function == operation]
+    used = one.calls[one.calls.function.isin(["C_Sign", "C_SignFinal", "C_Decrypt"])]
+    assert set(used.function) == {"C_Decrypt" if one.arm["tls"]["key_exchange"] == "rsa" else _signs(one)}
     found = 0
     for connection in one.connections_of("server").itertuples():
         mine = used[(used.process == connection.process) & (used.tid == connection.tid)]
