@@ -8,6 +8,7 @@ import struct
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -34,7 +35,6 @@ ETIMEDOUT, EINVAL, ECONNRESET = 110, 22, 104
 SHORT_NS = 50_000_000
 DECODE_ERROR, UNKNOWN_CA = 50, 48
 RUBBISH = b"GET / HTTP/1.0\r\n\r\n"
-SECP521R1_ONLY = "secp521r1"
 
 
 @pytest.fixture(params=["blocking", "event"])
@@ -265,6 +265,21 @@ def test_a_session_is_resumed_where_that_is_on(resumption: str, version: str, tm
     assert (first.resumed, second.resumed) == (False, expected)
     assert rows["resumed"].tolist() == [0, int(expected)]
     assert (first.session is not None and first.session.has_ticket) == expected
+
+
+@pytest.mark.parametrize("resumption", ["shared", "per-process"])
+def test_a_session_of_a_named_host_is_resumed_too(resumption: Any, tmp_path: Path) -> None:
+    tls, certificates = software(("ec", "ec"), resumption=resumption, ticket_key=bytes(80))
+    context = client_context()
+    with serving(tls, tmp_path) as served:
+        first = greet(served.address, context, host_name(1))
+        second = greet(served.address, context, host_name(1), first.session)
+        served.stop()
+        rows = served.rows()
+
+    assert second.resumed
+    assert second.certificate == certificates[1]
+    assert rows["vhost"].tolist() == [1, 1]
 
 
 @pytest.mark.parametrize(("resumption", "resumed"), [("shared", True), ("per-process", False)])
