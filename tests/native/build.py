@@ -17,10 +17,13 @@ def cryptoki_flags() -> list[str]:
     return shown.stdout.split()
 
 
-def compile_c(output: Path, *sources: Path, flags: tuple[str, ...] = (), shared: bool = True) -> Path:
+def compile_c(
+    output: Path, *sources: Path, flags: tuple[str, ...] = (), libraries: tuple[str, ...] = (), shared: bool = True
+) -> Path:
     """Builds a shared library, or a program, from C sources; any warning fails the test that asked for it."""
     kind = ["-shared", "-fPIC", "-fvisibility=hidden"] if shared else []
     command = ["gcc", "-std=gnu11", "-O2", "-g", *WARNINGS, *kind, *cryptoki_flags(), f"-I{SOURCES}", *flags]
-    done = subprocess.run([*command, *map(str, sources), "-o", str(output), "-lpthread", "-ldl"], text=True, stderr=-1)
+    linked = [f"-l{library}" for library in ("pthread", "dl", *libraries)]
+    done = subprocess.run([*command, *map(str, sources), "-o", str(output), *linked], text=True, stderr=-1)
     assert done.returncode == 0, done.stderr
     return output
