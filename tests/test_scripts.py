@@ -129,7 +129,7 @@ def test_who_may_not_install_is_told_exactly_what_to_run_and_nothing_is_changed(
     ended = machine.run("x.toml")
 
     assert ended.returncode == 1
-    install = "apt-get install -y --no-install-recommends pkg-config libp11-kit-dev elfutils"
+    install = "apt-get install -y --no-install-recommends pkg-config libp11-kit-dev libssl-dev elfutils"
     assert f"    sudo apt-get update && sudo {install}\n" in ended.stderr
     assert ended.stdout == ""
     assert machine.log == []
@@ -138,7 +138,7 @@ def test_who_may_not_install_is_told_exactly_what_to_run_and_nothing_is_changed(
 
 @pytest.mark.parametrize(
     ("tool", "package"),
-    [("cc", "gcc libc6-dev"), ("eu-stack", "elfutils"), ("pkg-config", "pkg-config libp11-kit-dev")],
+    [("cc", "gcc libc6-dev"), ("eu-stack", "elfutils"), ("pkg-config", "pkg-config libp11-kit-dev libssl-dev")],
 )
 def test_a_missing_tool_is_named_by_its_package(tool: str, package: str, machine: Machine) -> None:
     machine.without(tool)

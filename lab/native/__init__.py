@@ -1,4 +1,4 @@
-"""The parts in C: the tap and the loops, as shared libraries beside this file, and the binding that Python calls."""
+"""The parts in C: the tap, the loops, the server, as shared libraries beside this file, and the bindings of Python."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lab.errors import LabFault
 
 DISTRIBUTION: Final = "pkcs11-context-lab"
 
-Library = Literal["tap", "drive", "generate"]
+Library = Literal["tap", "drive", "serve", "generate"]
 LIBRARIES: Final[tuple[Library, ...]] = get_args(Library)
 
 

@@ -9,10 +9,9 @@
 #include "rows.h"
 
 #include "lists.h"
+#include "sessions.h"
 #include "thread.h"
 
-#include <pthread.h>
-#include <stdlib.h>
 #include <sys/prctl.h>
 
 #define PUBLIC __attribute__((visibility("default")))
@@ -20,9 +19,6 @@
 enum { LARGEST_OUTPUT = 1024, LARGEST_INPUT = 256, PAUSE_AFTER_FAILURE_NS = 1000000, SPIN_NS = 80000 };
 
 #define NO_ROW (~(CK_RV)0)
-
-/* How a thread gets its session. */
-enum { SESSION_NONE, SESSION_OWN, SESSION_POOL, SESSION_PER_OPERATION };
 
 /* Filled in by Python, field for field (lab/native/loops.py); `bytes` tells whether both mean the same structure. */
 struct settings {
@@ -49,11 +45,7 @@ struct drive {
     struct settings settings;
     struct rows rows;
     struct rows outputs; /* outputs.header is NULL where outputs are not kept */
-    pthread_mutex_t pool_lock;
-    pthread_cond_t pool_freed;
-    CK_SESSION_HANDLE *pool; /* free sessions: a stack */
-    u64 pool_free;
-    CK_SESSION_HANDLE *own;
+    struct sessions sessions;
     _Atomic int stop;
 };
 
@@ -85,8 +77,6 @@ PUBLIC struct drive *drive_open(const char *rows_path, const char *outputs_path,
         return NULL;
     }
     drive->settings.process = process;
-    pthread_mutex_init(&drive->pool_lock, NULL);
-    pthread_cond_init(&drive->pool_freed, NULL);
     *error = rows_open(&drive->rows, rows_path, ROWS_OF_OPERATIONS, ROW_BYTES, capacity, process);
     if (!*error && outputs_path)
         *error = rows_open(&drive->outputs, outputs_path, ROWS_OF_OUTPUTS, output_bytes, capacity, process);
@@ -107,39 +97,16 @@ PUBLIC int drive_set(struct drive *drive, const struct settings *settings)
         return EINVAL;
     if (settings->prefix_bytes + settings->digest_bytes > LARGEST_INPUT)
         return EMSGSIZE;
-    u64 bytes = settings->session_count * sizeof(CK_SESSION_HANDLE);
-    CK_SESSION_HANDLE *sessions = malloc(bytes + sizeof(CK_SESSION_HANDLE));
-    if (!sessions)
-        return ENOMEM;
-    if (bytes)
-        memcpy(sessions, (const void *)(uintptr_t)settings->sessions, bytes);
-    free(drive->own);
+    int error = sessions_set(&drive->sessions, (CK_FUNCTION_LIST_PTR)(uintptr_t)settings->functions, settings->slot,
+                             settings->kind == KIND_session_churn ? SESSION_PER_OPERATION : settings->session_use,
+                             (const CK_SESSION_HANDLE *)(uintptr_t)settings->sessions, settings->session_count);
+    if (error)
+        return error;
     drive->settings = *settings;
-    drive->own = sessions;
-    drive->pool = sessions;
-    drive->pool_free = settings->session_count;
     return 0;
 }
 
 PUBLIC void drive_stop(struct drive *drive) { atomic_store(&drive->stop, 1); }
-
-static CK_SESSION_HANDLE pool_take(struct drive *drive)
-{
-    pthread_mutex_lock(&drive->pool_lock);
-    while (!drive->pool_free)
-        pthread_cond_wait(&drive->pool_freed, &drive->pool_lock);
-    CK_SESSION_HANDLE session = drive->pool[--drive->pool_free];
-    pthread_mutex_unlock(&drive->pool_lock);
-    return session;
-}
-
-static void pool_give(struct drive *drive, CK_SESSION_HANDLE session)
-{
-    pthread_mutex_lock(&drive->pool_lock);
-    drive->pool[drive->pool_free++] = session;
-    pthread_cond_signal(&drive->pool_freed);
-    pthread_mutex_unlock(&drive->pool_lock);
-}
 
 /* What one operation came to. */
 struct result {
@@ -172,30 +139,21 @@ static void use_session(struct drive *drive, const CK_BYTE *data, CK_BYTE *outpu
 static void operate(struct drive *drive, u32 thread, const CK_BYTE *data, CK_BYTE *output, int resume,
                     struct result *result)
 {
-    const struct settings *settings = &drive->settings;
-    CK_FUNCTION_LIST_PTR functions = (CK_FUNCTION_LIST_PTR)(uintptr_t)settings->functions;
-    if (settings->kind == KIND_null)
+    u32 kind = drive->settings.kind;
+    if (kind == KIND_null)
         return;
-    if (settings->kind == KIND_session_churn || settings->session_use == SESSION_PER_OPERATION) {
-        if (!TRY(C_OpenSession, settings->slot, CKF_SERIAL_SESSION, NULL, NULL, &result->session))
-            return;
-        if (settings->kind != KIND_session_churn)
-            use_session(drive, data, output, resume, result);
-        CK_RV close = functions->C_CloseSession(result->session);
-        if (result->code == CKR_OK && close != CKR_OK) {
-            result->code = close;
-            result->function = NUMBER_C_CloseSession;
-        }
+    result->code = session_take(&drive->sessions, thread, &result->session);
+    if (result->code != CKR_OK) {
+        result->function = NUMBER_C_OpenSession;
         return;
     }
-    if (settings->session_use == SESSION_POOL) {
-        result->session = pool_take(drive);
+    if (kind != KIND_session_churn)
         use_session(drive, data, output, resume, result);
-        pool_give(drive, result->session);
-        return;
+    CK_RV close = session_give(&drive->sessions, result->session);
+    if (result->code == CKR_OK && close != CKR_OK) {
+        result->code = close;
+        result->function = NUMBER_C_CloseSession;
     }
-    result->session = drive->own[thread % settings->session_count];
-    use_session(drive, data, output, resume, result);
 }
 
 struct mark {
@@ -375,6 +333,6 @@ PUBLIC void drive_close(struct drive *drive)
     if (drive->outputs.header)
         rows_close(&drive->outputs);
     rows_close(&drive->rows);
-    free(drive->own);
+    sessions_free(&drive->sessions);
     free(drive);
 }

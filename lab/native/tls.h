@@ -38,6 +38,7 @@ enum {
     NO_ALERT = -1,
     ALERT_FATAL_BIT = SSL3_AL_FATAL << 8, /* of the value that an info callback gets: level << 8 | description */
     ERROR_LIBRARY_SHIFT = 23,             /* code of LAYER_openssl: library << 23 | reason, as ERR_PACK has it */
+    ERROR_WITHOUT_REASON = ERR_LIB_SSL << ERROR_LIBRARY_SHIFT | ERR_R_OPERATION_FAIL, /* 0 would be success */
     STEPS_STAMPED = 4,
     MOST_STEPS = UINT8_MAX,
     NS_PER_MS = 1000000
@@ -112,7 +113,7 @@ static inline struct failure tls_classify(int alert_received, int alert_sent, in
     /* "internal error" only says that something went wrong on this side: OpenSSL knows better what */
     if (alert_sent != NO_ALERT && (alert_sent != SSL_AD_INTERNAL_ERROR || !first))
         return (struct failure){TLS_alert_sent + (u32)alert_sent, LAYER_tls, 0};
-    return (struct failure){first, LAYER_openssl, 0};
+    return (struct failure){first ? first : ERROR_WITHOUT_REASON, LAYER_openssl, 0};
 }
 
 /* One call of SSL_do_handshake, stamped in `row`. */

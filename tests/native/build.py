@@ -23,7 +23,7 @@ def compile_c(
     """Builds a shared library, or a program, from C sources; any warning fails the test that asked for it."""
     kind = ["-shared", "-fPIC", "-fvisibility=hidden"] if shared else []
     command = ["gcc", "-std=gnu11", "-O2", "-g", *WARNINGS, *kind, *cryptoki_flags(), f"-I{SOURCES}", *flags]
-    linked = [f"-l{library}" for library in ("pthread", "dl", *libraries)]
+    linked = [*(f"-l{name}" for name in libraries), "-lpthread", "-ldl"]
     done = subprocess.run([*command, *map(str, sources), "-o", str(output), *linked], text=True, stderr=-1)
     assert done.returncode == 0, done.stderr
     return output

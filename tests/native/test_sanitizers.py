@@ -14,13 +14,16 @@ from typing import Final
 
 import pytest
 
-from lab.record.dtypes import ENDED, OPERATION
+from lab.record.dtypes import CONNECTION, ENDED, OPERATION
 from lab.record.rowfile import read_rows
 from tests.native.build import SOURCES, TESTS, compile_c
 from tests.native.recorded import read_folder
 
 LIBRARIES: Final = {"tap": SOURCES / "tap.c", "fake": TESTS / "fake_module.c"}
 PROGRAMS: Final = {"stress": TESTS / "stress.c", "drive_stress": TESTS / "drive_stress.c"}
+SERVER: Final = tuple(
+    SOURCES / f"{name}.c" for name in ("serve", "serve_event", "tls_context", "tls_bridge", "tls_key", "tls_operations")
+)
 
 SANITIZERS: Final = {
     "thread": ("-fsanitize=thread",),
@@ -35,6 +38,7 @@ OPTIONS: Final = {
 FOUND: Final = 66
 MODES: Final = ("threads", "prefork", "fork-busy", "nested", "fork-inside", "loading-race", "fork-while-loading")
 DRIVE_MODES: Final = ("threads", "prefork", "pool")
+SERVE_MODES: Final = ("threads", "event", "prefork")
 
 # What rows.h would be with an ordinary counter of rows.
 RACY: Final = """
@@ -70,6 +74,20 @@ class Instrumented:
             environment["TSAN_OPTIONS"] = OPTIONS["TSAN_OPTIONS"].replace("halt_on_error=0", "halt_on_error=1")
         command = [str(self.folder / program), tap, fake, mode, "4", "200"]
         return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=100)
+
+    def serve(self, mode: str, rows: Path, *, halt_on_error: bool = False) -> subprocess.CompletedProcess[str]:
+        environment = os.environ | OPTIONS
+        if halt_on_error:
+            environment["TSAN_OPTIONS"] = OPTIONS["TSAN_OPTIONS"].replace("halt_on_error=0", "halt_on_error=1")
+        command = [str(self.folder / "serve_stress"), str(self.folder / "fake.so"), str(rows), mode, "4", "24"]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=100)
+
+
+def build_server(folder: Path, *flags: str) -> Instrumented:
+    compile_c(folder / "fake.so", LIBRARIES["fake"], flags=flags)
+    program, libraries = folder / "serve_stress", ("ssl", "crypto")
+    compile_c(program, TESTS / "serve_stress.c", *SERVER, flags=flags, libraries=libraries, shared=False)
+    return Instrumented(folder)
 
 
 def build(folder: Path, *flags: str, programs: tuple[str, ...] = tuple(PROGRAMS)) -> Instrumented:
@@ -107,6 +125,37 @@ def test_the_loops_before_the_tap_are_clean_and_nothing_is_lost(
     files = {path.name: read_rows(path, OPERATION) for path in tmp_path.glob("operations-*.rows")}
     assert {name: str(len(file.rows)) for name, file in files.items() if file} == begun
     assert all((file.rows["state"] == ENDED).all() and file.lost == 0 for file in files.values() if file)
+
+
+@pytest.fixture(scope="module", params=SANITIZERS)
+def instrumented_server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Instrumented:
+    return build_server(tmp_path_factory.mktemp(request.param), *SANITIZERS[request.param])
+
+
+@pytest.mark.parametrize("mode", SERVE_MODES)
+def test_the_server_is_clean_and_every_connection_has_its_row(
+    instrumented_server: Instrumented, mode: str, tmp_path: Path
+) -> None:
+    done = instrumented_server.serve(mode, tmp_path)
+    assert done.stderr == ""
+    assert done.returncode == 0
+    served = dict(re.findall(r"^connections (\S+) (\d+)$", done.stdout, re.MULTILINE))
+    files = {path.name: read_rows(path, CONNECTION) for path in tmp_path.glob("connections-*.rows")}
+    assert {name: str(len(file.rows)) for name, file in files.items() if file} == served
+    assert sum(map(int, served.values())) > 0
+    assert all((file.rows["state"] == ENDED).all() and file.lost == 0 for file in files.values() if file)
+
+
+def test_a_server_without_locks_is_found(tmp_path: Path) -> None:
+    unlocked = tmp_path / "unlocked.h"
+    unlocked.write_text(UNLOCKED)
+    rows = tmp_path / "rows"
+    rows.mkdir()
+    done = build_server(tmp_path, *SANITIZERS["thread"], "-include", str(unlocked)).serve(
+        "threads", rows, halt_on_error=True
+    )
+    assert done.returncode == FOUND
+    assert "ThreadSanitizer: data race" in done.stderr
 
 
 def test_a_pool_that_is_not_locked_is_found(tmp_path: Path) -> None:
