@@ -29,6 +29,8 @@ from lab.record.rowfile import RowFile, read_rows
 
 FOREVER_NS: Final = 2**62
 NAME: Final = "host-0.lab.test"
+MS: Final = 1_000_000
+RELEASE_AHEAD_NS: Final = 5 * MS
 RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
 
 Rows = npt.NDArray[np.void]
