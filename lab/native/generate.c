@@ -249,9 +249,12 @@ PUBLIC int generator_set(struct generator *generator, const struct settings *set
     if (!generator->hosts)
         return ENOMEM;
     memcpy(generator->hosts, pointer(settings->hosts), settings->host_count * sizeof *generator->hosts);
-    for (u64 i = 0; i < settings->host_count; i++)
+    for (u64 i = 0; i < settings->host_count; i++) {
+        if (!generator->hosts[i].leaf != !generator->hosts[0].leaf)
+            return EINVAL; /* one context verifies in one way */
         if (generator->leaf_room < generator->hosts[i].leaf_bytes)
             generator->leaf_room = generator->hosts[i].leaf_bytes;
+    }
     generator->leaf = malloc(generator->leaf_room + 1);
     if (!generator->leaf)
         return ENOMEM;
@@ -291,6 +294,7 @@ static void prepare(struct generator *generator, struct slot *slot)
 static bool address_host(struct generator *generator, struct slot *slot)
 {
     const struct host *host = &generator->hosts[slot->host];
+    ERR_clear_error();
     if (!slot->ssl)
         return false;
     if (generator->sessions && *session_of(generator, slot) && !SSL_set_session(slot->ssl, *session_of(generator, slot)))
@@ -483,7 +487,8 @@ static void start(struct generator *generator, struct slot *slot, i64 intended_n
     leave(generator, slot);
     enter(generator, slot, STAGE_SHAKING, slot->operation->started_ns + generator->settings.timeout_ns);
     if (!ready) {
-        fail(generator, slot, tls_classify(NO_ALERT, NO_ALERT, 0, 0));
+        struct failure failure = tls_classify(NO_ALERT, NO_ALERT, 0, 0);
+        fail(generator, slot, failure.code ? failure : network_failure(ENOMEM)); /* 0 would be a success */
         return;
     }
     int error = reach(generator, slot);

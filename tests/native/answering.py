@@ -29,6 +29,8 @@ from lab.record.rowfile import RowFile, read_rows
 
 FOREVER_NS: Final = 2**62
 NAME: Final = "host-0.lab.test"
+MS: Final = 1_000_000
+RELEASE_AHEAD_NS: Final = 5 * MS
 RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
 
 Rows = npt.NDArray[np.void]
@@ -85,7 +87,7 @@ class Server:
         self._answer = answer
         self._lock = threading.Lock()
         self._threads: list[threading.Thread] = []
-        self.open = self.most_open = self.accepted = 0
+        self.open = self.most_open = self.accepted = self.closed = 0
         self.listener = socket.create_server(("::1" if family == socket.AF_INET6 else "127.0.0.1", 0), family=family)
         self.port = self.listener.getsockname()[1]
         self._accepting = threading.Thread(target=self._accept)
@@ -113,6 +115,8 @@ class Server:
         with self._lock:
             self.open -= 1  # before its client can know
         (left or end).close()
+        with self._lock:
+            self.closed += 1
 
     def close(self) -> None:
         self.listener.shutdown(socket.SHUT_RDWR)

@@ -7,16 +7,20 @@ import os
 import signal
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
 from lab.native.generating import Greeting, Host
+from lab.native.loops import wait_until
 from lab.record.dtypes import ENDED, LAYER, NETWORK, TLS
 from tests.native.answering import (
     NAME,
+    RESET_ON_CLOSE,
     Answer,
     Credential,
     credential,
@@ -115,6 +119,45 @@ def test_the_pause_of_one_client_does_not_hold_the_others(trusted: Credential, t
     assert ends(rows[rows["vhost"] == 1]) == network(errno.ECONNRESET)
 
 
+@contextmanager
+def crowded() -> Iterator[tuple[socket.socket, int]]:
+    """A listener whose queue is full, so that the kernel drops further connections until it accepts; and its port."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as listener, socket.socket() as first:
+        port = int(listener.getsockname()[1])
+        first.connect(("127.0.0.1", port))
+        yield listener, port
+
+
+def test_a_connection_that_is_not_opened_in_time_has_no_step(trusted: Credential, tmp_path: Path) -> None:
+    with crowded() as (_, port), party(tmp_path, greet(port, trusted.der, timeout_ns=50 * MS)) as one:
+        one.open_loop([0, 1])
+    others = one.connections().rows
+    assert ends(one.operations().rows) == ends(others) == network(errno.ETIMEDOUT)
+    assert not others["opened_ns"].any()
+    assert not others["steps"].any()
+
+
+def test_a_connection_that_is_opened_late_is_shaken_then(trusted: Credential, tmp_path: Path) -> None:
+    """The first packet is dropped and sent again after a second, as over a network that loses it."""
+    with crowded() as (listener, port), party(tmp_path, greet(port, trusted.der)) as one:
+
+        def accept() -> None:
+            wait_until(time.monotonic_ns() + 50 * MS)
+            listener.accept()[0].close()
+            shaken = shake(trusted.context())(listener.accept()[0])
+            assert shaken
+            shaken.close()
+
+        accepting = threading.Thread(target=accept)
+        accepting.start()
+        one.open_loop([0])
+        accepting.join()
+    rows, others = one.operations().rows, one.connections().rows
+    assert ends(rows) == OK
+    assert (others["opened_ns"] >= rows["started_ns"] + 50 * MS).all()
+    assert (others["port"] > 0).all()
+
+
 @pytest.mark.parametrize("version", ["1.2", "1.3"])
 def test_any_certificate_but_the_pinned_one_is_wrong(trusted: Credential, version: str, tmp_path: Path) -> None:
     other = credential(tmp_path)
@@ -201,10 +244,9 @@ def test_a_server_that_is_stopped_costs_each_handshake_its_patience_and_no_more(
 ) -> None:
     """The kernel goes on accepting for it."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        command = ["openssl", "s_server", "-quiet", "-accept", "127.0.0.1:0", "-cert", trusted.pem]
-        command[4] = f"127.0.0.1:{free_port(listener)}"
+        port = int(listener.getsockname()[1])  # free again in a moment
+    command = ["openssl", "s_server", "-quiet", "-accept", f"127.0.0.1:{port}", "-cert", trusted.pem]
     server = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    port = int(str(command[4]).rpartition(":")[2])
     try:
         until_it_listens(port)
         os.kill(server.pid, signal.SIGSTOP)
@@ -222,15 +264,11 @@ def test_a_server_that_is_stopped_costs_each_handshake_its_patience_and_no_more(
     assert (others["opened_ns"] > 0).all()
 
 
-def free_port(listener: socket.socket) -> int:
-    return int(listener.getsockname()[1])
-
-
 def until_it_listens(port: int) -> None:
     until = time.monotonic() + 20
     while time.monotonic() < until:
         with socket.socket() as trial:
-            trial.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+            trial.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
             if trial.connect_ex(("127.0.0.1", port)) == 0:
                 return
     raise AssertionError("openssl s_server does not listen")
@@ -242,17 +280,10 @@ def test_a_server_that_never_closes_costs_its_client_the_patience(trusted: Crede
 
     def answer(end: socket.socket) -> socket.socket:
         session = context.wrap_socket(end, server_side=True)
-        while session.fileno() >= 0 and end_is_there(session):
-            pass
+        with suppress(OSError):
+            session.recv(1)  # until the client loses its patience
         return session
 
     with serving(answer) as server, party(tmp_path, greet(server.port, trusted.der, timeout_ns=300 * MS)) as one:
         assert one.open_loop([0, 1, 2], slots=2) == 3
     assert ends(one.operations().rows) == OK
-
-
-def end_is_there(session: socket.socket) -> bool:
-    try:
-        return session.recv(1) != b""
-    except OSError:
-        return False

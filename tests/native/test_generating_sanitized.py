@@ -15,7 +15,7 @@ from tests.native.answering import credential
 from tests.native.build import TESTS, compile_c
 from tests.native.test_sanitizers import FOUND, OPTIONS, SANITIZERS
 
-OPENSSL = ("-lssl", "-lcrypto")
+OPENSSL = ("ssl", "crypto")
 
 # What generate.c would be with an ordinary flag that stops it.
 RACY = """
@@ -35,8 +35,8 @@ def run(program: Path, folder: Path) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize("sanitizer", SANITIZERS)
 def test_nothing_is_found_and_every_handshake_has_its_rows(sanitizer: str, tmp_path: Path) -> None:
-    flags = (*SANITIZERS[sanitizer], *OPENSSL)
-    program = compile_c(tmp_path / "stress", TESTS / "generate_stress.c", flags=flags, shared=False)
+    flags = SANITIZERS[sanitizer]
+    program = compile_c(tmp_path / "stress", TESTS / "generate_stress.c", flags=flags, libraries=OPENSSL, shared=False)
     done = run(program, tmp_path)
     assert done.stderr == ""
     assert done.returncode == 0
@@ -54,8 +54,11 @@ def test_nothing_is_found_and_every_handshake_has_its_rows(sanitizer: str, tmp_p
 def test_a_flag_that_is_not_atomic_is_found(tmp_path: Path) -> None:
     racy = tmp_path / "racy.h"
     racy.write_text(RACY)
-    flags = (*SANITIZERS["thread"], "-include", str(racy), *OPENSSL)
-    done = run(compile_c(tmp_path / "stress", TESTS / "generate_stress.c", flags=flags, shared=False), tmp_path)
+    flags = (*SANITIZERS["thread"], "-include", str(racy))
+    done = run(
+        compile_c(tmp_path / "stress", TESTS / "generate_stress.c", flags=flags, libraries=OPENSSL, shared=False),
+        tmp_path,
+    )
     assert done.returncode == FOUND
     assert "ThreadSanitizer: data race" in done.stderr
     assert "generator_stop" in done.stderr
