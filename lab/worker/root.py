@@ -58,6 +58,9 @@ class Root:
         self.children: list[Child] = []
         self.selector = selectors.DefaultSelector()
         self.released_ns: int | None = None  # while servers serve: ends replaced, set-ups released at once
+        self.vacancies = 0  # of servers that ended after their share
+        self.newest: Child | None = None  # of their replacements
+        self.patient_until_s = 0.0  # with the newest, until the next may follow
 
     @property
     def generators(self) -> int:
@@ -89,7 +92,7 @@ class Root:
     def _serve(self) -> None:
         """Until the generators have finished, however long servers, which nobody has told to stop, would go on."""
         self._until(lambda child: child.role == "worker" or child.finished)
-        self.released_ns = None
+        self.released_ns, self.vacancies = None, 0
         report("stopping")
         for child in list(self.workers()):
             self._tell(child, "stop")
@@ -182,10 +185,14 @@ class Root:
             left = None if until is None else until - time.monotonic()
             if left is not None and left <= 0:
                 return
+            if self.vacancies:
+                turn_s = max(0.0, self.patient_until_s - time.monotonic())
+                left = turn_s if left is None else min(left, turn_s)
             for key, _ in self.selector.select(left):
                 child, what = key.data
                 if not child.ended:
                     self._hear(child) if what == "channel" else self._bury(child)
+            self._fill()
 
     def _hear(self, child: Child) -> None:
         try:
@@ -214,8 +221,20 @@ class Root:
             self.selector.unregister(child.channel)
         report("ended", process=child.process, status=child.reap())
         if self.released_ns is not None and self._churns(child) and child.finished:
+            self.vacancies += 1
+
+    def _fill(self) -> None:
+        """Bears replacements; with a staggered start, one when the last has logged in, as at the beginning."""
+        while self.vacancies:
+            last, now_s = self.newest, time.monotonic()
+            waits = self.order.start != "herd" and last is not None and not (last.ready or last.ended)
+            if waits and now_s < self.patient_until_s:
+                return
+            self.vacancies -= 1
             self._bear(1 + max(one.process for one in self.children))
-            self._tell(self.children[-1], "begin")
+            self.newest = self.children[-1]
+            self.patient_until_s = now_s + _STAGGER_PATIENCE_S
+            self._tell(self.newest, "begin")
 
 
 def main() -> None:
