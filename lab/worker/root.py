@@ -132,9 +132,11 @@ class Root:
             for child in self.workers():
                 self._tell(child, "begin")
         else:
-            patience_s = min(_STAGGER_PATIENCE_S, self._spare_s() / 2 / len(self.children))
+            # Of all together, not a share for each: one that a busy machine keeps waiting must not meet the next.
+            until_s = time.monotonic() + self._spare_s() / 2
             for child in list(self.workers()):
                 self._tell(child, "begin")
+                patience_s = min(_STAGGER_PATIENCE_S, max(0.0, until_s - time.monotonic()))
                 self._until(lambda c, this=child: c is not this or c.ready, patience_s)  # type: ignore[misc]
         self._until(lambda child: child.ready, self._spare_s() / 2)
         if all(child.ended or child.failed for child in self.workers()):
