@@ -111,6 +111,27 @@ def _has_its_client(one: Sealed, victim: int) -> None:
     assert set(unfinished.random) <= set(one.connections_of("client").random)
 
 
+@pytest.mark.parametrize("shape", SHAPES)
+def test_when_every_server_has_died_clients_wait_as_long_as_they_are_told_to(
+    shape: str, place: Place, mischief: Mischief
+) -> None:
+    """The root still listens, as the parent of real servers does: the kernel takes connections that nobody accepts."""
+    tls = f"[tls]\nport = {(port := free_port())}\ntimeout_s = 0.3\n"
+    tables = f"[topology]\n{SHAPES[shape]}{RELOADED}{HANDSHAKES}{tls}{OPEN}"
+    path = mischief.scenario("sigsegv@C_Sign#3", tables, once=False)
+    done = place.run(path, "--quiet", environment=mischief.environment)
+    is_free(port)
+    assert done.returncode == 0, done.stderr
+    (one,) = sealed(place).values()
+    _balanced_and_joined(one)
+    assert one.arm["processes"]["crashed"] == 3
+    said = {f["code"]: f["count"] for f in one.arm["failures"] if f["side"] == "client"}
+    assert said.keys() <= IN_WORDS
+    assert said["timed out (ETIMEDOUT)"] > 0
+    assert sum(said.values()) == one.arm["fail"] == one.arm["planned"] - one.arm["ok"]
+    assert place.leftovers() == []
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV], ids=["SIGKILL", "SIGSEGV"])
 def test_without_its_generator_a_run_is_invalid_and_says_so(
     number: signal.Signals, place: Place, scenario: Callable[[str], Path]
