@@ -1,8 +1,8 @@
 """Watching one trial: takes in what the root reports, keeps the clock, and ends what is overdue, with its stack.
 
 A trial has stages, each with its own patience: the load (the scenario's timeout_s), the last handshakes of servers that
-were told to stop, the leaving, and the parent's check. A process that outstays its stage hangs: its stack is saved, then
-it is killed, and the trial goes on.
+were told to stop, the leaving, and the parent's check. A process that outstays its stage hangs: its stack is saved,
+then it is killed, and the trial goes on.
 """
 
 from __future__ import annotations
