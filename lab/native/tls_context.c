@@ -42,6 +42,18 @@ static int compare_names(const void *name, const void *host)
     return strcasecmp(name, (*(struct host *const *)host)->name);
 }
 
+static _Thread_local struct connection_row *answering; /* of the connection whose step this thread is in; may be NULL */
+
+/* Before anything is answered: the client may have all that it waits for when this process crashes in the same step. */
+static int note_random(SSL *ssl, int *alert, void *none)
+{
+    const unsigned char *random;
+    (void)alert, (void)none;
+    if (answering && SSL_client_hello_get0_random(ssl, &random) >= sizeof answering->random)
+        memcpy(&answering->random, random, sizeof answering->random);
+    return SSL_CLIENT_HELLO_SUCCESS;
+}
+
 /* A client that asks for no host, or for one that is not here, gets that of its listener, as with httpd. */
 static int choose_host(SSL *ssl, int *alert, void *given)
 {
@@ -124,6 +136,7 @@ PUBLIC int tls_context(struct tls *tls, u32 index, const char *certificate, cons
         return tls_fail(tls, "the TLS context cannot be made");
     }
     SSL_CTX_set_app_data(context, (char *)host);
+    SSL_CTX_set_client_hello_cb(context, note_random, NULL);
     SSL_CTX_set_tlsext_servername_callback(context, choose_host);
     SSL_CTX_set_tlsext_servername_arg(context, tls);
     SSL_CTX_free(host->context);
@@ -191,6 +204,7 @@ PUBLIC void tls_code_text(u32 code, char *text, u64 bytes)
 enum tls_state serve_step(SSL *ssl, struct tls_watch *watch, struct connection_row *row)
 {
     key_use = (struct key_use){0};
+    answering = row;
     enum tls_state state = tls_step(ssl, watch, row);
     if (row && key_use.session)
         row->session = key_use.session;
