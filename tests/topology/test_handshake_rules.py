@@ -139,7 +139,12 @@ def test_a_server_that_cannot_open_a_session_takes_no_clients(arms: dict[str, Se
 def test_threads_that_were_not_declared_are_a_violation_and_what_becomes_of_them_has_a_name(tmp_path: Path) -> None:
     """SoftHSM without mutexes: most such processes crash within a second, but this is not for a test to count on."""
     arms: dict[str, Tables] = {
-        "none": {"topology": WORKER, "context": {"policy": "per-process", "locking": "none"}, "load": CROWD},
+        "none": {
+            "topology": WORKER,
+            "context": {"policy": "per-process", "locking": "none"},
+            "tls": {"timeout_s": 1},
+            "load": CROWD,
+        },
     }
     (one,) = run(tmp_path / "none", '[workload]\nkind = "handshake"\n', arms).values()
     arm = one.arm

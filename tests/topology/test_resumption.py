@@ -23,9 +23,7 @@ POLICIES = ("shared", "per-process", "reinit")
 
 def _arms() -> dict[str, Tables]:
     arms: dict[str, Tables] = {}
-    for policy, version, resumption, load in product(
-        POLICIES, ("1.2", "1.3"), ("off", "shared", "per-process"), LOADS
-    ):
+    for policy, version, resumption, load in product(POLICIES, ("1.2", "1.3"), ("off", "shared", "per-process"), LOADS):
         if policy != "reinit" or load == "closed":
             arms[f"{policy} {version} {resumption} {load}"] = {
                 "context": {"policy": policy},
