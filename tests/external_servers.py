@@ -1,4 +1,4 @@
-"""TLS servers that the lab did not start: Python's ssl module, openssl s_server, Apache httpd, and one that says nothing.
+"""TLS servers that the lab did not start: Python's ssl module, openssl s_server, Apache httpd, and a silent one.
 
 All listen on 127.0.0.1, have their key in a file, and are gone when their `with` block is.
 """

@@ -1,4 +1,4 @@
-"""What libp11 tells C_Initialize of threads, before a fork and after it, and what the tap makes of it when it is told."""
+"""What libp11 tells C_Initialize of threads before and after a fork, and what the tap makes of it where it is to."""
 
 from __future__ import annotations
 

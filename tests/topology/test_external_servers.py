@@ -1,4 +1,4 @@
-"""Handshakes with servers that the lab did not start: Python's, OpenSSL's, Apache's, and some that do not answer well."""
+"""Handshakes with servers that the lab did not start: Python's, OpenSSL's, Apache's, and some that are wrong."""
 
 from __future__ import annotations
 

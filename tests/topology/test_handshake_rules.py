@@ -1,4 +1,4 @@
-"""What handshakes show of the rules: nonces, threads, locking, inherited contexts, crashes. Each failure by its name."""
+"""What handshakes show of the rules: nonces, threads, locking, inherited contexts, crashes, each by its name."""
 
 from __future__ import annotations
 

@@ -32,7 +32,9 @@ def test_a_run_with_all_bridges_shows_its_pin_nowhere(place: Place, mischief: Mi
 
     summary = place.summary()
     assert summary["valid"], seen.err
-    assert {name: arm["failures"] for name, arm in summary["arms"].items()} == dict.fromkeys([*BRIDGES, "spawn"], [])
+    assert {name: arm["failures"] for name, arm in summary["arms"].items()} == {
+        name: [] for name in (*BRIDGES, "spawn")
+    }
     assert holders(place.out, pin) == []
     assert not [text for text in seen.shown if any(needle in text for needle in needles(pin))]
     (configuration,) = {text.partition(b"pkcs11-module-path")[0] for text in seen.configurations}
@@ -87,8 +89,9 @@ def test_private_keys_and_ticket_keys_of_a_run_are_in_no_file_and_no_argument(
     path = tmp_path / "software.toml"
     software = '[tls]\nbridge = "software"\nvhosts = 2\nresumption = "shared"\n'
     path.write_text(
-        f'blocks = 1\n[workload]\nkind = "handshake"\n{LOAD}{software}[[arm]]\nname = "prefork"\ntopology.processes = 2\n'
-        f'[[arm]]\nname = "spawn"\ntopology.kind = "spawn"\ntopology.processes = 2\n'
+        f'blocks = 1\n[workload]\nkind = "handshake"\n{LOAD}{software}'
+        '[[arm]]\nname = "prefork"\ntopology.processes = 2\n'
+        '[[arm]]\nname = "spawn"\ntopology.kind = "spawn"\ntopology.processes = 2\n'
     )
     commands: set[str] = set()
     done = threading.Event()

@@ -1,4 +1,4 @@
-"""Tickets that processes share, that are each process's own, and none: who is resumed where, and what the token does."""
+"""Tickets that processes share, that are each process's own, and none: who is resumed, and what the token does."""
 
 from __future__ import annotations
 
