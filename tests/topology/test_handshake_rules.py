@@ -174,6 +174,9 @@ def test_a_server_that_crashes_in_a_signature_is_named_and_the_run_is_valid(
     assert balanced(arm)
     assert arm["ok"] > PLANNED / 2
     assert arm["connections"]["joined"] == arm["ok"]
+    servers = one.connections_of("server")
+    cut_off = servers[servers.ended_ns == 0]
+    assert (cut_off.random != 0).any()  # known before the answer, so that the client's row finds it
     failures = _failures(arm)
     assert failures[None, "signal", "SIGSEGV"] == 1
     assert {code for side, _, code in failures if side == "client"} <= {"closed in mid-handshake", "reset (ECONNRESET)"}
