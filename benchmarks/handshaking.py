@@ -29,7 +29,7 @@ NAME: Final = "host-0.lab.test"
 BACKLOG: Final = 4096
 _ROWS: Final = 1 << 20
 _PATIENCE_NS: Final = 5_000_000_000
-_BEFORE_RELEASE_NS: Final = 20_000_000
+BEFORE_ALL_NS: Final = 20_000_000  # in which all is made that a load needs
 _RESET_ON_CLOSE: Final = b"\1\0\0\0\0\0\0\0"
 
 
@@ -56,20 +56,22 @@ def generate(
     slots: int,
     *,
     arrivals_ns: NDArray[np.int64] | None = None,
+    begin_ns: int = 0,
     version: Version = "1.3",
     closes_first: bool = False,
 ) -> Seen:
     """Full handshakes with 127.0.0.1:port: an open loop where there are arrivals (ns from the start), else closed.
 
-    `certificate` is the leaf, DER. A failed handshake ends the benchmark.
+    `certificate` is the leaf, DER. It begins at `begin_ns` (CLOCK_MONOTONIC), or at once. A failed handshake ends the
+    benchmark.
     """
     with tempfile.TemporaryDirectory() as folder:
         one = Generator(Path(folder), 1, _ROWS)
         one.set(Greeting((Host(NAME, LOOPBACK, port, certificate),), version, closes_first=closes_first))
         one.prepare(slots)
         before = resource.getrusage(resource.RUSAGE_THREAD)
-        now = time.monotonic_ns() + _BEFORE_RELEASE_NS
-        time.sleep(_BEFORE_RELEASE_NS / 1e9)
+        now = begin_ns or time.monotonic_ns() + BEFORE_ALL_NS
+        time.sleep(max(0, now - time.monotonic_ns()) / 1e9)
         where = (arrivals_ns.ctypes.data, len(arrivals_ns)) if arrivals_ns is not None else None
         span_ns = int(seconds * 1e9)
         one.run(Rush(now, 0, span_ns, now + span_ns + _PATIENCE_NS, slots, where))

@@ -4,10 +4,10 @@
 
 Both servers reach one SoftHSM token through libp11's engine, made before the fork, and have the same number of
 processes; neither resumes sessions nor sends tickets. The lab's generator loads them in turn, in a closed loop that
-closes first, as servers that are not the lab's need it; their order changes from pair to pair, and the server whose turn
-it is not waits in accept. Handshakes per second are by the clock, and the generator runs on the same machine: it takes
-as much from one as from the other. Reported: the median over pairs and the middle half. The last column is the lab's
-server of one pair against that of the pair before: what noise alone does.
+closes first, as servers that are not the lab's need it; their order changes from pair to pair, and the server whose
+turn it is not waits in accept. Handshakes per second are by the clock, and the generator runs on the same machine: it
+takes as much from one as from the other. Reported: the median over pairs and the middle half. The last column is the
+lab's server of one pair against that of the pair before: what noise alone does.
 
 httpd has a configuration of its own in a temporary folder, and needs the Debian packages apache2 and
 libengine-pkcs11-openssl. Started by root, its children are www-data, and the token is theirs. The PIN of the throw-away
