@@ -5,10 +5,10 @@
 Delay. benchmarks/generator_truth.c waits 5 ms between accept and the handshake: it sleeps, and asks the clock for the
 last 0.2 ms. In each round of 30 ms there are three handshakes, 10 ms apart: one of the generator; one of the generator
 with the server's twin, which has no delay; one of a stopwatch, the plainest client that can be timed. Their order
-changes from turn to turn. What the p50 of response should be is known in three ways: from the plan and the server's own stamps
-of the same connections, at the instant when it had the client's last message; from the stopwatch; and from the twin,
-with the delay added that the stamps show. The last line is the generator of one turn against that of the turn before:
-what noise alone does.
+changes from turn to turn. What the p50 of response should be is known in three ways: from the plan and the server's own
+stamps of the same connections, at the instant when it had the client's last message; from the stopwatch; and from the
+twin, with the delay added that the stamps show. The last line is the generator of one turn against that of the turn
+before: what noise alone does.
 
 Stop. The lab's server, one process with a key in memory, is stopped for 1 s (SIGSTOP, SIGCONT) in the middle of an open
 loop of 10 s with random arrivals. What the p99 of response should be follows from first come, first served (Lindley's
@@ -33,7 +33,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -205,7 +205,7 @@ def expected_ns(intended: NDArray[np.int64], server: NDArray[Any], stopped: Stop
     return response
 
 
-def stop_open(folder: Path, what: dict[str, str | None], leaf: bytes, seed: int) -> tuple[float, float, float]:
+def stop_open(folder: Path, what: Mapping[str, str | None], leaf: bytes, seed: int) -> tuple[float, float, float]:
     """p99 in ms of response as the generator has it, as queueing has it, and of service."""
     gaps = np.random.default_rng(seed).exponential(1e9 / RATE_HZ, int(RATE_HZ * LOAD_S * 1.5))
     arrivals = np.cumsum(gaps).astype(np.int64)
@@ -225,7 +225,7 @@ def stop_open(folder: Path, what: dict[str, str | None], leaf: bytes, seed: int)
     return tuple(float(np.percentile(ns, 99)) / 1e6 for ns in (response, expected, service))  # type: ignore[return-value]
 
 
-def stop_closed(folder: Path, what: dict[str, str | None], leaf: bytes) -> float:
+def stop_closed(folder: Path, what: Mapping[str, str | None], leaf: bytes) -> float:
     with lab_server(folder, 1, what, {}) as (port, children):
         stopper = Stopper(children[0], STOP_AT_S)
         stopper.start()

@@ -6,8 +6,9 @@ Both servers reach one SoftHSM token through libp11's engine, made before the fo
 processes; neither resumes sessions nor sends tickets. The lab's generator loads them in turn, in a closed loop that
 closes first, as servers that are not the lab's need it; their order changes from pair to pair, and the server whose
 turn it is not waits in accept. Handshakes per second are by the clock, and the generator runs on the same machine: it
-takes as much from one as from the other. Reported: the median over pairs and the middle half. The last column is the
-lab's server of one pair against that of the pair before: what noise alone does.
+takes as much from one as from the other. Reported: the median over pairs and the middle half; "lab / lab" is
+the lab's server of one pair against that of the pair before, what noise alone does. The last columns divide by the
+processor time of the server's children instead, which other work on the machine disturbs less.
 
 httpd has a configuration of its own in a temporary folder, and needs the Debian packages apache2 and
 libengine-pkcs11-openssl. Started by root, its children are www-data, and the token is theirs. The PIN of the throw-away
@@ -26,9 +27,10 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import Final
@@ -102,7 +104,7 @@ class Settings:
     pin_file: str | None = None
     key_label: str | None = None
     init_string: str | None = None
-    environment: dict[str, str] | None = None
+    environment: dict[str, str] = field(default_factory=dict)
     provision: bool | None = None
 
 
@@ -141,9 +143,23 @@ def hand_over(folder: Path) -> None:
             shutil.chown(path, USER)
 
 
+def children_of(pid: int, count: int) -> list[int]:
+    """As soon as it has so many."""
+    while True:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        if len(children) >= count:
+            return [int(child) for child in children]
+        time.sleep(0.01)
+
+
+def cpu_s(pids: list[int]) -> float:
+    """Processor time of processes of one thread."""
+    return sum(int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) for pid in pids) / 1e9
+
+
 @contextmanager
-def httpd(folder: Path, site: Site) -> Iterator[int]:
-    """Apache httpd for as long as the block runs; gives its port."""
+def httpd(folder: Path, site: Site) -> Iterator[tuple[int, list[int]]]:
+    """Apache httpd for as long as the block runs; gives its port and its children's process ids."""
     folder.mkdir()
     port = free_port()
     user = f"User {USER}\nGroup {USER}" if os.getuid() == 0 else ""  # mod_unixd is built in, on Debian
@@ -169,7 +185,7 @@ def httpd(folder: Path, site: Site) -> Iterator[int]:
     process = subprocess.Popen(command, env=os.environ | site.environment, start_new_session=True)
     try:
         until_it_listens(port)
-        yield port
+        yield port, children_of(process.pid, site.processes)
     except SystemExit:
         log = folder / "error.log"
         print(log.read_text() if log.exists() else "", file=sys.stderr)
@@ -179,26 +195,31 @@ def httpd(folder: Path, site: Site) -> Iterator[int]:
         process.wait()
 
 
-def compare(folder: Path, site: Site, pairs: int, seconds: float, clients: int) -> list[tuple[float, float]]:
-    """Handshakes per second of httpd and of the lab's server, pair by pair."""
+def compare(folder: Path, site: Site, pairs: int, seconds: float, clients: int) -> list[tuple[float, ...]]:
+    """Handshakes per second of httpd and of the lab's server, then per second of the servers' processor time."""
     leaf = ssl.PEM_cert_to_DER_cert(site.certificate)
     bridge = {"bridge": "engine", "version": site.version, "library": str(library_of("engine"))}
     what = {**bridge, "module": str(site.access.module), "key": site.uri, "certificate": site.certificate}
     (folder / "lab").mkdir()
     with (
-        lab_server(folder / "lab", site.processes, what, site.environment) as (ours, _),
+        lab_server(folder / "lab", site.processes, what, site.environment) as ours,
         httpd(folder / "httpd", site) as theirs,
     ):
 
-        def rate(port: int, for_s: float = seconds) -> float:
-            return generate(port, leaf, for_s, clients, version=site.version, closes_first=True).rate_hz
+        def rates(server: tuple[int, list[int]], for_s: float = seconds) -> tuple[float, float]:
+            port, pids = server
+            before = cpu_s(pids)
+            seen = generate(port, leaf, for_s, clients, version=site.version, closes_first=True)
+            return seen.rate_hz, len(seen.operations) / (cpu_s(pids) - before)
 
-        for port in (ours, theirs):
-            rate(port, FIRST_LOAD_S)
+        for server in (ours, theirs):
+            rates(server, FIRST_LOAD_S)
         measured = []
         for pair in range(pairs):
-            first = rate(ours) if pair % 2 else 0.0
-            measured.append((rate(theirs), first or rate(ours)))
+            first = rates(ours) if pair % 2 else None
+            apache = rates(theirs)
+            lab = first or rates(ours)
+            measured.append((apache[0], lab[0], apache[1], lab[1]))
         return measured
 
 
@@ -231,10 +252,12 @@ def main() -> int:
                 token.retire()
             noise = [after[1] / before[1] for before, after in pairwise(measured)]
             medians = [f"{statistics.median(column):,.0f}" for column in zip(*measured, strict=True)]
-            ratio = spread([lab / apache for apache, lab in measured])
-            rows.append([f"{key}, TLS {version}", *medians, ratio, spread(noise)])
+            by_clock = spread([lab / apache for apache, lab, _, _ in measured])
+            by_cpu = spread([lab / apache for _, _, apache, lab in measured])
+            rows.append([f"{key}, TLS {version}", *medians[:2], by_clock, spread(noise), *medians[2:], by_cpu])
             print(*rows[-1], sep="  ", file=sys.stderr, flush=True)
-    print(table(["key, version", "httpd, 1/s", "lab, 1/s", "lab / httpd", "lab / lab"], rows))
+    head = ["httpd, 1/s", "lab, 1/s", "lab / httpd", "lab / lab", "httpd, 1/cpu s", "lab, 1/cpu s", "lab / httpd"]
+    print(table(["key, version", *head], rows))
     print(
         f"handshakes per second, {options.processes} processes, {options.clients} clients; "
         f"{options.pairs} pairs of {options.seconds:g} s (middle half)"
