@@ -107,7 +107,7 @@ def delaying(program: Path, pem: Path, delay_ns: int, stamps: Path) -> Iterator[
 
 
 def stopwatch(program: Path, port: int, begin_ns: int) -> NDArray[np.int64]:
-    command = [program, "time", str(port), str(COUNT), str(begin_ns), str(ROUND_NS)]
+    command = [str(program), "time", str(port), str(COUNT), str(begin_ns), str(ROUND_NS)]
     printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     return np.array(printed.split(), np.int64)
 

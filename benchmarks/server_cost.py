@@ -214,7 +214,7 @@ def compare(folder: Path, site: Site, pairs: int, seconds: float, clients: int) 
 
         for server in (ours, theirs):
             rates(server, FIRST_LOAD_S)
-        measured = []
+        measured: list[tuple[float, ...]] = []
         for pair in range(pairs):
             first = rates(ours) if pair % 2 else None
             apache = rates(theirs)
