@@ -34,6 +34,7 @@ from lab.worker.steps import SetUpFailed
 
 REPORT_FD: Final = 3
 _STAGGER_PATIENCE_S: Final = 1.0  # a worker that hangs in its set-up must not keep the others from theirs
+_LAST_STEPS_S: Final = 3.0  # beyond the time-out of a handshake: a step that waits for the token is not interrupted
 _RELEASE_AHEAD_NS: Final = 5_000_000
 _RELEASE_AHEAD_PER_WORKER_NS: Final = 200_000
 
@@ -90,7 +91,7 @@ class Root:
         """Until the generators have finished, however long servers, which nobody has told to stop, would go on."""
         self._until(lambda child: child.role == "worker" or child.finished)
         self.released_ns = None
-        report("stopping")
+        report("stopping", patience_s=self.order.tls.timeout_ns / 1e9 + _LAST_STEPS_S if self.order.tls else 0.0)
         for child in list(self.workers()):
             self._tell(child, "stop")
 
