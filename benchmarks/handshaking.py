@@ -35,18 +35,16 @@ _RESET_ON_CLOSE: Final = b"\1\0\0\0\0\0\0\0"
 
 @dataclass(frozen=True)
 class Seen:
-    """One run of the generator: its rows, place by place, and what it cost and lasted."""
+    """One run of the generator: its rows, place by place, when it began, and what it cost."""
 
     operations: NDArray[Any]
     connections: NDArray[Any]
     begun_ns: int
-    lasted_s: float
     cpu_s: float  # of the generator's thread, user and system
 
-    @property
-    def rate_hz(self) -> float:
-        """Handshakes per second, those of the closing moments included in both."""
-        return len(self.operations) / self.lasted_s
+    def rate_hz(self, seconds: float) -> float:
+        """Handshakes per second of those that were done in these seconds from the start."""
+        return float((self.operations["ended_ns"] < self.begun_ns + seconds * 1e9).sum()) / seconds
 
 
 def generate(
@@ -75,7 +73,6 @@ def generate(
         where = (arrivals_ns.ctypes.data, len(arrivals_ns)) if arrivals_ns is not None else None
         span_ns = int(seconds * 1e9)
         one.run(Rush(now, 0, span_ns, now + span_ns + _PATIENCE_NS, slots, where))
-        lasted_s = (time.monotonic_ns() - now) / 1e9
         after = resource.getrusage(resource.RUSAGE_THREAD)
         one.close()
         operations = read_rows(Path(folder) / "operations-1.rows", OPERATION)
@@ -87,7 +84,7 @@ def generate(
             what = np.unique(operations.rows[failed][["layer", "code"]])
             raise SystemExit(f"{failed.sum()} handshakes of {len(failed)} failed, {operations.lost} lost: {what}")
         cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-        return Seen(operations.rows.copy(), connections.rows.copy(), now, lasted_s, cpu_s)
+        return Seen(operations.rows.copy(), connections.rows.copy(), now, cpu_s)
 
 
 @contextmanager
@@ -106,6 +103,7 @@ def lab_server(
             stdout=subprocess.PIPE,
             env=os.environ | environment,
             pass_fds=[listener.fileno()],
+            start_new_session=True,  # sched(7), autogroup: so it competes with the generator as any other server does
             text=True,
         )
     assert process.stdin

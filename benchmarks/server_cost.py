@@ -210,7 +210,7 @@ def compare(folder: Path, site: Site, pairs: int, seconds: float, clients: int) 
             port, pids = server
             before = cpu_s(pids)
             seen = generate(port, leaf, for_s, clients, version=site.version, closes_first=True)
-            return seen.rate_hz, len(seen.operations) / (cpu_s(pids) - before)
+            return seen.rate_hz(for_s), len(seen.operations) / (cpu_s(pids) - before)
 
         for server in (ours, theirs):
             rates(server, FIRST_LOAD_S)
