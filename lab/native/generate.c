@@ -439,6 +439,9 @@ static int reach(struct generator *generator, struct slot *slot)
     BIO_set_fd(slot->bio, slot->socket, BIO_NOCLOSE);
     struct linger reset = {1, 0};
     setsockopt(slot->socket, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+    int on = 1;
+    if (generator->settings.closes_first) /* or Nagle keeps close_notify until the server acknowledges our Finished */
+        setsockopt(slot->socket, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     /* On one machine the answer is here already: asking once more costs less than to be told by epoll. */
     int error = EINPROGRESS;
     for (int tries = 0; tries < 2 && (error == EINPROGRESS || error == EALREADY); tries++)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import ssl
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -262,6 +264,37 @@ def test_a_server_that_is_not_the_lab_s_is_told_that_the_client_closes(trusted: 
     ):
         one.open_loop([0] * 3, slots=1)
     assert seen == ["close_notify"] * 3
+
+
+def other_end(end: socket.socket) -> socket.socket:
+    """The client's socket, which is of this process as well: a duplicate of it."""
+    for name in Path("/proc/self/fd").iterdir():
+        with suppress(OSError):  # no longer open
+            if not os.readlink(name).startswith("socket:"):
+                continue
+            found = socket.socket(fileno=os.dup(int(name.name)))
+            with suppress(OSError):  # connected to nobody
+                if found.getsockname() == end.getpeername() and found.getpeername() == end.getsockname():
+                    return found
+            found.close()
+    raise AssertionError("the client has no such socket")
+
+
+def test_a_client_that_closes_first_does_not_wait_until_its_last_message_is_acknowledged(
+    trusted: Credential, tmp_path: Path
+) -> None:
+    """Nagle's algorithm would keep its close_notify for as long as a server that has nothing to say delays its ACK."""
+    without_delay: list[bool] = []
+    shaken = shake(trusted.context())
+
+    def answer(end: socket.socket) -> None:
+        with other_end(end) as client:
+            without_delay.append(client.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) != 0)
+        shaken(end)
+
+    with serving(answer) as server, party(tmp_path, greet(server.port, trusted.der, closes_first=True)) as one:
+        one.open_loop([0] * 3, slots=1)
+    assert without_delay == [True] * 3
 
 
 def time_waits(port: int, clients: set[int]) -> int:
