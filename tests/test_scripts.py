@@ -91,7 +91,7 @@ class Machine:
                 "PATH": str(self.tools),
                 "BIN": str(self.tools),
                 "LOG": str(self.tools / "log"),
-                "LAB_SOFTHSM": str(self.tools / "true"),
+                **dict.fromkeys(("LAB_SOFTHSM", "LAB_ENGINE", "LAB_PROVIDER"), str(self.tools / "true")),
                 **environment,
             },
             cwd=cwd or self.checkout,
@@ -114,7 +114,7 @@ def machine(tmp_path: Path) -> Machine:
     for name in REAL:
         os.symlink(shutil.which(name) or f"/missing/{name}", tools / name)
     made = Machine(checkout, tools)
-    for name in ("true", "cc", "pkg-config", "eu-stack"):
+    for name in ("true", "cc", "pkg-config", "eu-stack", "openssl", "apache2"):
         made.tool(name)
     made.tool("python3", PYTHON)
     made.tool("venv-python", VENV_PYTHON)
@@ -256,3 +256,66 @@ def test_the_lab_runs_where_the_user_is_and_alone_writes_to_stdout(machine: Mach
 
     assert ended.stdout == f"lab in {elsewhere}:a b.toml\n"
     assert "noise of pip" in ended.stderr
+
+
+STANZA = """Types: deb
+URIs: mirror
+Suites: bookworm bookworm-updates
+Components: main
+
+Types: deb
+URIs: mirror-security
+Suites: bookworm-security
+Components: main
+"""
+LINES = "# deb mirror bookworm main\ndeb [trusted=yes] mirror bookworm main contrib\ndeb mirror bookworm-updates main\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "file", "found"),
+    [
+        (
+            "sources.list.d/debian.sources",
+            STANZA,
+            "backports.sources",
+            "Types: deb\nURIs: mirror\nSuites: bookworm-backports\nComponents: main\n",
+        ),
+        ("sources.list", LINES, "backports.list", "deb [trusted=yes] mirror bookworm-backports main\n"),
+    ],
+    ids=["stanzas", "lines"],
+)
+def test_backports_come_from_where_the_system_itself_comes_from(
+    name: str, text: str, file: str, found: str, tmp_path: Path
+) -> None:
+    (tmp_path / "apt/sources.list.d").mkdir(parents=True)
+    (tmp_path / "apt" / name).write_text(text)
+    (tmp_path / "os-release").write_text("VERSION_CODENAME=bookworm\n")
+    (tmp_path / "out").mkdir()
+    words = ["write_backports", tmp_path / "out", tmp_path / "apt", tmp_path / "os-release"]
+    command = f". {ROOT / 'script/bridges'}; " + " ".join(map(str, words))
+    subprocess.run(["bash", "-c", command], check=True)
+    assert (tmp_path / "out" / file).read_text() == found
+
+
+def test_a_system_without_sources_has_no_backports(tmp_path: Path) -> None:
+    (tmp_path / "os-release").write_text("ID=arch\n")
+    command = f". {ROOT / 'script/bridges'}; write_backports {tmp_path} {tmp_path} {tmp_path / 'os-release'}"
+    assert subprocess.run(["bash", "-c", command], check=False).returncode == 1
+
+
+@pytest.mark.parametrize("tool", ["openssl", "apache2"])
+def test_the_tests_name_a_part_that_only_they_need(tool: str, machine: Machine) -> None:
+    machine.without(tool)
+    done = machine.run(script="test")
+    assert done.returncode == 1
+    assert f"apt-get install -y --no-install-recommends {tool}" in done.stderr
+    assert machine.run().returncode == 0  # a run needs neither
+
+
+@pytest.mark.parametrize(
+    ("variable", "package"), [("LAB_ENGINE", "libengine-pkcs11-openssl"), ("LAB_PROVIDER", "pkcs11-provider")]
+)
+def test_the_tests_name_a_bridge_that_is_missing(variable: str, package: str, machine: Machine) -> None:
+    done = machine.run(script="test", **{variable: "/nowhere/pkcs11.so"})
+    assert done.returncode == 1
+    assert f"apt-get install -y --no-install-recommends {package}" in done.stderr

@@ -51,13 +51,14 @@ def summarise(
     latencies = {
         name: latency.together([trial.latency for trial in trials if trial.usable]) for name, trials in by_arm.items()
     }
+    shares = {name: validity.generator_share(trials) for name, trials in by_arm.items()}
     reasons = [*faults, *strangers, *validity.invalid_because(arms, by_arm, latencies, partial)]
     comparisons = compare(
         [arm.name for arm in arms if arm.workload != "null"] or [arm.name for arm in arms],
         by_arm,
         margins,
         seed,
-        lambda metric, baseline, arm: validity.doubt(metric, baseline, arm, latencies),
+        lambda metric, baseline, arm: validity.doubt(metric, baseline, arm, latencies, shares),
     )
     return {
         "schema": SCHEMA,

@@ -6,11 +6,15 @@ late by the same measure, the lab itself is too slow and the run is invalid. Oth
 it keeps the processors busy. A verdict on a quantile of the response then asks for more: the generator's own lateness
 at that quantile must not exceed 10 % of the response there. Service, which is counted from the real start, carries a
 verdict in any case.
+
+A generator of handshakes does half of each handshake itself. Where it took more than 90 % of a processor, what clients
+waited for may have been their own generator, so nothing that they saw carries a verdict.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from statistics import median
 from typing import Final
 
 from lab.analysis.arms import ArmInfo
@@ -19,7 +23,9 @@ from lab.analysis.latency import Latency
 from lab.analysis.quantiles import FLOORS, QUANTILES
 
 LATE_SHARE: Final = 0.10
+BUSY_SHARE: Final = 0.90
 _COUNTED_FROM_INTENDED: Final = frozenset({"response_ms", "lag_ms"})
+_SEEN_BY_CLIENTS: Final = frozenset({"response_ms", "service_ms", "lag_ms", "throughput_hz", "where_ms"})
 
 
 def invalid_because(
@@ -56,8 +62,34 @@ def lateness_ms(delays: Latency) -> tuple[float, float] | None:
     return None if late is None or service is None else (late / 1e6, service / 1e6)
 
 
-def doubt(metric: str, baseline: str, arm: str, latencies: Mapping[str, Latency]) -> str | None:
-    """Why no verdict on this metric would hold: the generator was late, at this quantile, in one of the two arms."""
+def doubt(
+    metric: str, baseline: str, arm: str, latencies: Mapping[str, Latency], shares: Mapping[str, float | None]
+) -> str | None:
+    """Why no verdict on this metric would hold: in one of the two arms the generator was late, or had no time to spare.
+
+    shares: of the processor time that its busiest generator could have had, by arm; None where there is none.
+    """
+    return _late_in(metric, baseline, arm, latencies) or _busy_in(metric, baseline, arm, shares)
+
+
+def generator_share(trials: Sequence[TrialFacts]) -> float | None:
+    """The median over usable trials of the busiest generator's share of one processor."""
+    busiest = [max(t.processes.generator_cpu_shares) for t in trials if t.usable and t.processes.generator_cpu_shares]
+    return median(busiest) if busiest else None
+
+
+def _busy_in(metric: str, baseline: str, arm: str, shares: Mapping[str, float | None]) -> str | None:
+    """A client that waits for its own generator measures the generator."""
+    if metric.partition(".")[0] not in _SEEN_BY_CLIENTS:
+        return None
+    for name in (baseline, arm):
+        share = shares.get(name)
+        if share is not None and share > BUSY_SHARE:
+            return f"the generator was busy {100 * share:.0f} % of the time in {name}, so it measured itself"
+    return None
+
+
+def _late_in(metric: str, baseline: str, arm: str, latencies: Mapping[str, Latency]) -> str | None:
     family, _, quantile = metric.partition(".")
     if family not in _COUNTED_FROM_INTENDED or quantile not in QUANTILES:
         return None

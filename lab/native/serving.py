@@ -125,14 +125,14 @@ def _functions() -> ctypes.CDLL:
     return serve
 
 
-def code_text(code: int) -> str:
-    """What OpenSSL says of a code of its layer, such as "SSL routines: no shared cipher".
+def code_text(code: int) -> str | None:
+    """What OpenSSL says of a code of its layer, such as "SSL routines: no shared cipher"; None where it has no words.
 
     Codes of an engine or a provider have their text only in a process that has it loaded.
     """
     text = ctypes.create_string_buffer(_TEXT_BYTES)
     _functions().tls_code_text(code, text, _TEXT_BYTES)
-    return text.value.decode(errors="replace")
+    return text.value.decode(errors="replace") or None
 
 
 class Tls:

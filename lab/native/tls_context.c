@@ -194,14 +194,11 @@ PUBLIC const char *tls_error(const struct tls *tls, u32 *code, u32 *layer, u32 *
     return tls->text;
 }
 
-/* What OpenSSL says of a code of its layer. */
+/* What OpenSSL says of a code of its layer; empty where it has no words for it. */
 PUBLIC void tls_code_text(u32 code, char *text, u64 bytes)
 {
     const char *library = ERR_lib_error_string(code), *reason = ERR_reason_error_string(code);
-    if (library)
-        snprintf(text, bytes, "%s: %s", library, reason ? reason : "no text for this error");
-    else
-        snprintf(text, bytes, "error %u of what an engine or a provider brought", (unsigned)ERR_GET_REASON(code));
+    snprintf(text, bytes, "%s%s%s", reason && library ? library : "", reason && library ? ": " : "", reason ? reason : "");
 }
 
 enum tls_state serve_step(SSL *ssl, struct tls_watch *watch, struct connection_row *row)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from lab.record.definition import LAYER, NETWORK, TLS
-from lab.record.names import ckr_name
+from lab.record.names import ckr_name, ckr_number
 
 LAYER_NAME: Final = {number: name for name, number in LAYER.items()}
 
@@ -61,6 +61,7 @@ _ERRNO: Final = {
     errno.ETIMEDOUT: "timed out (ETIMEDOUT)",
 }
 _OPENSSL_LIB_BITS: Final = 23  # ERR_LIB_OFFSET of OpenSSL 3: a packed error is library << 23 | reason
+_FIRST_LOADED_LIBRARY: Final = 128  # ERR_LIB_USER: numbers of engines and providers are drawn from here on
 _ALERTS: Final = 256  # an alert is one byte
 
 
@@ -79,9 +80,16 @@ def failure_name(layer: int, code: int, texts: Mapping[int, str] | None = None) 
             return "closed in mid-handshake"
         return _ERRNO.get(code) or errno.errorcode.get(code, f"errno {code}")
     if layer == LAYER["openssl"]:
-        known = (texts or {}).get(code)
-        return known or f"OpenSSL error {code >> _OPENSSL_LIB_BITS}:{code & ((1 << _OPENSSL_LIB_BITS) - 1)}"
+        return (texts or {}).get(code) or _openssl(code)
     return f"{LAYER_NAME.get(layer, f'layer {layer}')} {code}"
+
+
+def _openssl(code: int) -> str:
+    """libp11 and pkcs11-provider give CKR codes as reasons, in libraries of their own numbers."""
+    library, reason = code >> _OPENSSL_LIB_BITS, code & ((1 << _OPENSSL_LIB_BITS) - 1)
+    if library >= _FIRST_LOADED_LIBRARY and ckr_number(ckr_name(reason)) is not None:
+        return f"{ckr_name(reason)}, says the bridge"
+    return f"OpenSSL error {library}:{reason}"
 
 
 def _tls(code: int) -> str:

@@ -69,7 +69,8 @@ def _seal(
         if file.pid not in index_of:
             index_of[file.pid] = len(trial.processes) + len(others)
             others.append(ProcessRecord(index_of[file.pid], "other", file.pid, "unknown", 0, 0, None, 1))
-    calls.sort(key=lambda file: index_of[file.pid])
+    # a program that unloads the tap and loads it again has a file of each time
+    calls.sort(key=lambda file: (index_of[file.pid], int(file.rows["started_ns"][0]) if len(file.rows) else 0))
     operations = _read_by_process(folder, "operations", dtypes.OPERATION)
     connections = _read_by_process(folder, "connections", dtypes.CONNECTION)
     lost = sum(f.lost for f in (*calls, *operations.values(), *connections.values()))

@@ -41,6 +41,7 @@ _PARTS: Final = {
     "token": ("#D55E00", "\\\\"),
     "back": ("#CC79A7", "--"),
 }
+_TWO_DECADES: Final = 100  # numbers at 1, 2 and 5 of more than these would run into each other
 _QUANTILES: Final = (("p50", "o", "#0072B2"), ("p99", "D", "#D55E00"))
 
 
@@ -147,7 +148,8 @@ def _times(axes: Axes, arms: Mapping[str, Any], trials: Sequence[TrialFacts]) ->
                 0.5, row, "none ended well", fontsize="x-small", transform=axes.get_yaxis_transform(), ha="center"
             )
     axes.set_xscale("log")
-    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    low, high = axes.get_xlim()
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high < _TWO_DECADES * low else (1.0,)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set(xlabel=f"{family.removesuffix('_ms')}, ms", title="How long an operation takes")

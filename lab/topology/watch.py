@@ -1,7 +1,8 @@
 """Watching one trial: takes in what the root reports, keeps the clock, and ends what is overdue, with its stack.
 
-A trial has three stages, each with its own patience: the load (the scenario's timeout_s), the leaving, and the parent's
-check. A process that outstays its stage hangs: its stack is saved, then it is killed, and the trial goes on.
+A trial has stages, each with its own patience: the load (the scenario's timeout_s), the last handshakes of servers that
+were told to stop, the leaving, and the parent's check. A process that outstays its stage hangs: its stack is saved,
+then it is killed, and the trial goes on.
 """
 
 from __future__ import annotations
@@ -105,8 +106,9 @@ class Watch:
         self.seen[process] = Seen(process, pid, open_handle(pid), role=role)
         self.serving |= role == "generator"
 
-    def _on_stopping(self) -> None:
+    def _on_stopping(self, patience_s: float) -> None:
         self.serving = False
+        self.deadline_s = min(self.deadline_s, time.monotonic() + patience_s)
 
     def _on_ready(self, process: int, failure: str | None) -> None:
         self.seen[process].ready = True

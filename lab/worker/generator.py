@@ -81,15 +81,15 @@ def _work(order: TrialOrder, process: int, channel: Channel) -> int:
     generator.set(greeting_of(tls))
     if slots:
         generator.prepare(slots)
+    give_up_ns = order.deadline_ns - _GIVE_UP_BEFORE_DEADLINE_NS
     intruders = None
     if part == 0 and tls.intruders != type(tls.intruders)():
-        intruders = Intruders(tls, order.warmup_ns, order.duration_ns)
+        intruders = Intruders(tls, order.warmup_ns, order.duration_ns, give_up_ns)
     channel.send("ready")
     release_ns = channel.wait_for("release").at_ns
     beside = intruders and threading.Thread(target=intruders.run, args=(release_ns,))
     if beside:
         beside.start()
-    give_up_ns = order.deadline_ns - _GIVE_UP_BEFORE_DEADLINE_NS
     rush = Rush(release_ns, order.warmup_ns, order.duration_ns, give_up_ns, slots, arrivals)
     cpu_ns = -_loop_cpu_ns()
     if slots:

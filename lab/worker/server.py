@@ -53,26 +53,27 @@ def _host_of(tls: TlsOrder, listener: socket.socket) -> int:
 
 
 def _accept(order: TrialOrder, tls: TlsOrder, channel: Channel, server: Server) -> None:
-    """Every thread's loop, until the last has had its share, or somebody says stop, or the root is gone."""
-    ended = os.eventfd(0)
+    """Every thread's loop, until the last has had its share, or somebody says stop, or the root is gone.
+
+    The first is this very thread, which made the context: a process of one thread must look like one to the module.
+    """
+    over = os.eventfd(0)
+
+    def watch() -> None:
+        ready, _, _ = select.select([over, channel.fileno()], [], [])
+        if over not in ready:
+            server.stop()
 
     def run(thread: int) -> None:
-        try:
-            server.run(thread, tls.connections_per_child)
-        finally:
-            os.eventfd_write(ended, 1)
+        server.run(thread, tls.connections_per_child)
 
-    threads = [threading.Thread(target=run, args=(thread,)) for thread in range(order.threads)]
-    for thread in threads:
+    watcher = threading.Thread(target=watch)
+    others = [threading.Thread(target=run, args=(thread,)) for thread in range(1, order.threads)]
+    for thread in (watcher, *others):
         thread.start()
-    running = len(threads)
-    while running:
-        ready, _, _ = select.select([ended, channel.fileno()], [], [])
-        if ended in ready:
-            running -= os.eventfd_read(ended)
-        else:
-            break  # whatever it is: stop, or the end of the root
-    server.stop()
-    for thread in threads:
+    run(0)
+    for thread in others:
         thread.join()
-    os.close(ended)
+    os.eventfd_write(over, 1)
+    watcher.join()
+    os.close(over)

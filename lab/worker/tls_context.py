@@ -215,8 +215,11 @@ class TlsContext:
         """Nothing was begun."""
 
     def leave(self, drive: Drive, own_context: bool, own_sessions: bool) -> None:
-        if own_context:
-            self.tls.close()
+        # An engine or a provider may have made a context of this process's own, whoever made what it inherited; a
+        # server that exits in order gives OpenSSL's objects back, and what the library does then is its affair.
+        if own_context or not self._bridge.keeps_hosts:
+            with step(drive, "finalize", "teardown"):
+                self.tls.close()
         self._bridge.leave(drive, own_context, own_sessions)
 
 

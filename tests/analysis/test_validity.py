@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from lab.analysis.arms import arms_of
 from lab.analysis.latency import Latency
-from lab.analysis.validity import invalid_because
+from lab.analysis.validity import BUSY_SHARE, doubt, generator_share, invalid_because
 from tests.sealed_run import SCENARIO
 from tests.trial_builder import record, steady, worker
 
@@ -23,3 +25,23 @@ def test_an_arm_without_a_trial_makes_a_whole_run_invalid_and_an_interrupted_one
 def test_a_trial_that_was_interrupted_says_that_the_run_was() -> None:
     trials = {"a": [replace(steady(record(worker(1, 1)), 1), partial=True)]}
     assert invalid_because(ARMS, trials, LATENCIES) == []
+
+
+@pytest.mark.parametrize("metric", ["response_ms.p50", "service_ms.p50", "throughput_hz", "where_ms.back.p50"])
+def test_what_a_busy_generator_saw_carries_no_verdict(metric: str) -> None:
+    busy = doubt(metric, "a", "b", LATENCIES, {"a": 0.2, "b": BUSY_SHARE + 0.05})
+    assert busy == "the generator was busy 95 % of the time in b, so it measured itself"
+    assert doubt(metric, "a", "b", LATENCIES, {"a": BUSY_SHARE, "b": None}) is None
+
+
+def test_what_no_client_saw_is_judged_however_busy_the_generator_was() -> None:
+    assert doubt("cold_ms.total", "a", "b", LATENCIES, {"a": 1.0, "b": 1.0}) is None
+
+
+def test_a_generator_s_share_is_the_median_of_the_busiest_of_each_usable_trial() -> None:
+    usable = steady(record(worker(1, 1)), 1)
+    shares = [(0.1, 0.3), (0.5,), (0.9, 0.2)]
+    trials = [replace(usable, processes=replace(usable.processes, generator_cpu_shares=one)) for one in shares]
+    assert generator_share(trials) == 0.5
+    assert generator_share([usable]) is None
+    assert generator_share([replace(trials[0], partial=True)]) is None

@@ -100,9 +100,9 @@ def greet(
     """A handshake, and then what the server sends until it closes. Raises OSError (also ssl.SSLError)."""
     with socket.create_connection(address, timeout=CLIENT_S) as raw:
         port = raw.getsockname()[1]
-        with context.wrap_socket(raw, server_hostname=name, session=session) as tls:
+        with context.wrap_socket(raw, server_hostname=name, session=session, suppress_ragged_eofs=False) as tls:
             der = tls.getpeercert(binary_form=True) or b""
-            assert tls.recv(1) == b""  # on the way it reads tickets
+            assert tls.recv(1) == b""  # a close_notify: without one this raises; on the way it reads tickets
             cipher = tls.cipher()
             return Greeting(
                 ssl.DER_cert_to_PEM_cert(der), cipher[0] if cipher else "", bool(tls.session_reused), port, tls.session

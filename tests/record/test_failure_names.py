@@ -49,3 +49,9 @@ def test_every_named_code_of_tls_and_the_network_has_words() -> None:
         assert "tls" not in failure_name(LAYER["tls"], code), name
     for name, code in NETWORK.items():
         assert "errno" not in failure_name(LAYER["network"], code), name
+
+
+def test_a_bridge_s_error_is_the_ckr_code_that_it_hands_on() -> None:
+    library = 129
+    assert failure_name(LAYER["openssl"], library << 23 | 0x60) == "CKR_KEY_HANDLE_INVALID, says the bridge"
+    assert failure_name(LAYER["openssl"], library << 23 | 0x7654) == f"OpenSSL error {library}:{0x7654}"

@@ -151,6 +151,12 @@ def test_each_thread_of_a_server_has_its_rows_and_each_process_its_sessions(one:
     assert one.arm["sessions"]["opened"] > 0
 
 
+@every
+def test_the_module_sees_no_more_threads_than_the_topology_has(one: Sealed) -> None:
+    for worker in one.workers:
+        assert one.calls_of(worker["index"]).tid.nunique() <= one.arm["topology"]["threads"]
+
+
 @pytest.mark.parametrize("one", [name for name in TOPOLOGIES if "per-process" in name], indirect=True)
 def test_a_context_of_its_own_breaks_no_rule(one: Sealed) -> None:
     broken = {rule: found for rule, found in one.arm["rules"].items() if found["verdict"] == "violates"}

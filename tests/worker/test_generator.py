@@ -36,6 +36,7 @@ def tls_order(port: int, certificate: str, **changes: object) -> TlsOrder:
         server="lab",
         bridge="software",
         bridge_library=None,
+        bridge_config=None,
         software_keys=(),
         version="1.3",
         key_exchange="ecdhe",
