@@ -30,9 +30,7 @@ def greeting_of(tls: TlsOrder) -> Greeting:
     if not tls.port:
         raise LabFault("the generator was told no port")
     hosts = tuple(
-        Host(
-            host.name, host.address, tls.port, ssl.PEM_cert_to_DER_cert(host.certificate) if host.certificate else None
-        )
+        Host(host.name, host.address, tls.port, first_der(host.certificate) if host.certificate else None)
         for host in tls.hosts
     )
     return Greeting(
@@ -44,6 +42,12 @@ def greeting_of(tls: TlsOrder) -> Greeting:
         closes_first=tls.server == "external",
         trust=tls.trust,
     )
+
+
+def first_der(pem: str) -> bytes:
+    """The first certificate of a PEM text, which may have a chain after it and words before it, as DER."""
+    _, begin, rest = pem.partition(ssl.PEM_HEADER)
+    return ssl.PEM_cert_to_DER_cert(begin + rest.partition(ssl.PEM_FOOTER)[0] + ssl.PEM_FOOTER)
 
 
 def slots_of(order: TrialOrder, tls: TlsOrder, part: int) -> int:
