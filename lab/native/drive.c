@@ -5,18 +5,14 @@
  * claimed before the first time stamp and the output is copied after the last one, so neither is in the number.
  */
 #define _GNU_SOURCE
+#include "bindings.h"
 #include "input.h"
-#include "rows.h"
-
-#include "lists.h"
 #include "sessions.h"
 #include "thread.h"
 
 #include <sys/prctl.h>
 
-#define PUBLIC __attribute__((visibility("default")))
-
-enum { LARGEST_OUTPUT = 1024, LARGEST_INPUT = 256, PAUSE_AFTER_FAILURE_NS = 1000000, SPIN_NS = 80000 };
+enum { LARGEST_OUTPUT = 1024, LARGEST_INPUT = 256 };
 
 #define NO_ROW (~(CK_RV)0)
 
@@ -97,9 +93,9 @@ PUBLIC int drive_set(struct drive *drive, const struct settings *settings)
         return EINVAL;
     if (settings->prefix_bytes + settings->digest_bytes > LARGEST_INPUT)
         return EMSGSIZE;
-    int error = sessions_set(&drive->sessions, (CK_FUNCTION_LIST_PTR)(uintptr_t)settings->functions, settings->slot,
+    int error = sessions_set(&drive->sessions, pointer(settings->functions), settings->slot,
                              settings->kind == KIND_session_churn ? SESSION_PER_OPERATION : settings->session_use,
-                             (const CK_SESSION_HANDLE *)(uintptr_t)settings->sessions, settings->session_count);
+                             pointer(settings->sessions), settings->session_count);
     if (error)
         return error;
     drive->settings = *settings;
@@ -110,29 +106,26 @@ PUBLIC void drive_stop(struct drive *drive) { atomic_store(&drive->stop, 1); }
 
 /* What one operation came to. */
 struct result {
-    CK_RV code;
-    u8 function; /* that failed */
-    CK_SESSION_HANDLE session;
-    CK_ULONG length;
+    struct use use;
+    CK_ULONG length; /* of the output */
 };
-
-#define TRY(name, ...)                                                                                                  \
-    ((result->code = functions->name(__VA_ARGS__)) == CKR_OK || (result->function = (u8)NUMBER_##name, 0))
 
 /* Signs, or draws random bytes, on an open session. `resume` finishes an operation that was begun before a fork. */
 static void use_session(struct drive *drive, const CK_BYTE *data, CK_BYTE *output, int resume, struct result *result)
 {
     const struct settings *settings = &drive->settings;
-    CK_FUNCTION_LIST_PTR functions = (CK_FUNCTION_LIST_PTR)(uintptr_t)settings->functions;
+    CK_FUNCTION_LIST_PTR functions = pointer(settings->functions);
+    struct use *use = &result->use;
     if (settings->kind == KIND_random) {
-        if (TRY(C_GenerateRandom, result->session, output, settings->digest_bytes))
+        if (TRY(use, functions, C_GenerateRandom, use->session, output, settings->digest_bytes))
             result->length = settings->digest_bytes;
         return;
     }
-    CK_MECHANISM mechanism = {settings->mechanism, (void *)(uintptr_t)settings->parameter, settings->parameter_bytes};
+    CK_MECHANISM mechanism = {settings->mechanism, pointer(settings->parameter), settings->parameter_bytes};
     CK_ULONG length = LARGEST_OUTPUT;
-    if ((resume || TRY(C_SignInit, result->session, &mechanism, settings->key)) &&
-        TRY(C_Sign, result->session, (CK_BYTE_PTR)data, settings->prefix_bytes + settings->digest_bytes, output, &length))
+    if ((resume || TRY(use, functions, C_SignInit, use->session, &mechanism, settings->key)) &&
+        TRY(use, functions, C_Sign, use->session, (CK_BYTE_PTR)data, settings->prefix_bytes + settings->digest_bytes,
+            output, &length))
         result->length = length;
 }
 
@@ -140,20 +133,11 @@ static void operate(struct drive *drive, u32 thread, const CK_BYTE *data, CK_BYT
                     struct result *result)
 {
     u32 kind = drive->settings.kind;
-    if (kind == KIND_null)
+    if (kind == KIND_null || !session_take(&drive->sessions, thread, &result->use))
         return;
-    result->code = session_take(&drive->sessions, thread, &result->session);
-    if (result->code != CKR_OK) {
-        result->function = NUMBER_C_OpenSession;
-        return;
-    }
     if (kind != KIND_session_churn)
         use_session(drive, data, output, resume, result);
-    CK_RV close = session_give(&drive->sessions, result->session);
-    if (result->code == CKR_OK && close != CKR_OK) {
-        result->code = close;
-        result->function = NUMBER_C_CloseSession;
-    }
+    session_give(&drive->sessions, &result->use);
 }
 
 struct mark {
@@ -214,7 +198,7 @@ static CK_RV once(struct drive *drive, const struct load *load, struct mark *mar
     u64 index, input = input_for(drive, mark);
     if (settings->kind == KIND_sign) { /* before the first time stamp: making up the data is ours, not the token's */
         if (settings->prefix_bytes)
-            memcpy(data, (const void *)(uintptr_t)settings->prefix, settings->prefix_bytes);
+            memcpy(data, pointer(settings->prefix), settings->prefix_bytes);
         expand(input, data + settings->prefix_bytes, settings->digest_bytes);
     }
     struct operation_row *row = begin(drive, mark, input, &index);
@@ -225,12 +209,12 @@ static CK_RV once(struct drive *drive, const struct load *load, struct mark *mar
         return load->refusal;
     }
     operate(drive, mark->thread, data, output, resume, &result);
-    end(row, result.code, result.function, LAYER_pkcs11);
+    end(row, result.use.code, result.use.function, LAYER_pkcs11);
     mark->ended_ns = row->ended_ns;
-    row->session = result.session;
-    if (result.code == CKR_OK)
+    row->session = result.use.session;
+    if (result.use.code == CKR_OK)
         keep(drive, index, row, output, result.length);
-    return result.code;
+    return result.use.code;
 }
 
 /* Sleeps until shortly before the instant, then spins: a sleeping thread is woken tens of microseconds late. */
@@ -238,7 +222,7 @@ static void wait_until(i64 when_ns)
 {
     i64 sleep_until = when_ns - SPIN_NS;
     if (now_ns() < sleep_until) {
-        struct timespec t = {sleep_until / 1000000000, sleep_until % 1000000000};
+        struct timespec t = timespec_of(sleep_until);
         while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &t, NULL) == EINTR) {
         }
     }
@@ -251,7 +235,7 @@ PUBLIC i64 drive_run(struct drive *drive, const struct load *load)
 {
     if (load->bytes != sizeof *load)
         return -1;
-    const i64 *arrivals = (const i64 *)(uintptr_t)load->arrivals;
+    const i64 *arrivals = pointer(load->arrivals);
     i64 measured_ns = load->release_ns + load->warmup_ns;
     struct mark mark = {.tid = this_thread(), .thread = load->thread, .kind = (u8)drive->settings.kind};
     wait_until(load->release_ns);
@@ -279,8 +263,8 @@ PUBLIC i64 drive_run(struct drive *drive, const struct load *load)
         if (load->refusal)
             break; /* a worker without a context has nothing to repeat */
         now = mark.ended_ns;
-        if (code != CKR_OK) { /* a failed call costs next to nothing: do not count how fast a loop can fail */
-            nanosleep(&(struct timespec){0, PAUSE_AFTER_FAILURE_NS}, NULL);
+        if (code != CKR_OK) {
+            rest(PAUSE_AFTER_FAILURE_NS);
             now = now_ns();
         }
     }

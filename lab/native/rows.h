@@ -1,9 +1,9 @@
 /* Rows in a shared mapping of a file: what the tap and the loops write, and what survives any way to die.
  *
- * A file is one page of header and then rows of 64 bytes (of connections: 128). A row is written in two steps, before the call and after it,
- * so a SIGKILL between them leaves a row that says what was under way. Address space for all rows is reserved at the
- * start; disk blocks are allocated (not merely promised) in steps, so that a full disk is an error number here and never
- * a SIGBUS in the middle of a measurement. Any number of threads of one process append; no lock is taken.
+ * A file is one page of header and then rows of 64 bytes (of connections: 128). A row is written in two steps, before the
+ * call and after it, so a SIGKILL between them leaves a row that says what was under way. Address space for all rows is
+ * reserved at the start; disk blocks are allocated (not merely promised) in steps, so that a full disk is an error number
+ * here and never a SIGBUS in the middle of a measurement. Any number of threads of one process append; no lock is taken.
  */
 #ifndef LAB_ROWS_H
 #define LAB_ROWS_H
@@ -15,8 +15,9 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "clock.h"
 
 typedef int64_t i64;
 typedef uint64_t u64;
@@ -95,13 +96,6 @@ struct rows {
     dev_t device; /* of the file, so that growth never lands in a stranger's */
     ino_t inode;
 };
-
-static inline i64 now_ns(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (i64)t.tv_sec * 1000000000 + t.tv_nsec;
-}
 
 /* posix_fallocate gives up on a signal (tmpfs does), which is no reason to lose rows. Returns 0 or an error number. */
 static inline int rows_fallocate(int file, off_t from, off_t bytes)

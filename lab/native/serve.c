@@ -14,8 +14,8 @@
 
 enum {
     WAKE_SIGNAL_OFFSET = 5,  /* from SIGRTMIN, whose first ones libraries take */
-    WAKE_AGAIN_NS = 1000000, /* a thread may be just before accept() when the signal comes: it is sent again */
-    PAUSE_WITHOUT_FILES_NS = 1000000,
+    WAKE_AGAIN_NS = NS_PER_MS, /* a thread may be just before accept() when the signal comes: it is sent again */
+    PAUSE_WITHOUT_FILES_NS = NS_PER_MS,
     MOST_DRAINS = 16,
     DRAIN_BYTES = 4096
 };
@@ -84,6 +84,12 @@ PUBLIC int server_listen(struct server *server, u32 mode, const int *sockets, co
     server->listeners = listeners;
     server->listener_count = count;
     return 0;
+}
+
+void serve_rest(int error)
+{
+    if (error == EMFILE || error == ENFILE)
+        rest(PAUSE_WITHOUT_FILES_NS);
 }
 
 int serve_may_accept(struct server *server, u64 most)
@@ -205,8 +211,7 @@ static int accept_blocking(struct server *server, struct service *service, struc
             return accepted;
         if (error == EINVAL || error == EBADF || error == ENOTSOCK)
             return -1; /* the listener is none, or no more */
-        if (error == EMFILE || error == ENFILE)
-            nanosleep(&(struct timespec){0, PAUSE_WITHOUT_FILES_NS}, NULL);
+        serve_rest(error);
     }
 }
 
@@ -222,8 +227,7 @@ static int accept_any(struct server *server, int poll, const struct listener **l
         int accepted = accept4((*listener)->socket, (struct sockaddr *)peer, &bytes, SOCK_CLOEXEC);
         if (accepted >= 0)
             return accepted;
-        if (errno == EMFILE || errno == ENFILE)
-            nanosleep(&(struct timespec){0, PAUSE_WITHOUT_FILES_NS}, NULL);
+        serve_rest(errno);
     }
     return -1;
 }
@@ -303,7 +307,7 @@ PUBLIC void server_stop(struct server *server)
             }
         pthread_mutex_unlock(&server->lock);
         if (blocked)
-            nanosleep(&(struct timespec){0, WAKE_AGAIN_NS}, NULL);
+            rest(WAKE_AGAIN_NS);
     }
 }
 

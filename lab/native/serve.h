@@ -8,14 +8,13 @@
 
 #include <openssl/provider.h>
 
+#include "bindings.h"
 #include "tls.h"
 #include "tls_key.h"
 
 #ifndef OPENSSL_NO_ENGINE
 #include <openssl/engine.h>
 #endif
-
-#define PUBLIC __attribute__((visibility("default")))
 
 enum bridge { BRIDGE_DIRECT, BRIDGE_ENGINE, BRIDGE_PROVIDER, BRIDGE_SOFTWARE };
 enum resumption { RESUMPTION_OFF, RESUMPTION_SHARED, RESUMPTION_PER_PROCESS };
@@ -138,6 +137,8 @@ void bridge_free(struct tls *tls);
 /* What one SSL_do_handshake came to; notes the key's session and failure in the row (which may be NULL). */
 enum tls_state serve_step(SSL *ssl, struct tls_watch *watch, struct connection_row *row);
 
+/* After an accept() that failed with this error: where all file descriptors are in use, the next one will, too. */
+void serve_rest(int error);
 /* Says whether this thread may accept one connection more. */
 int serve_may_accept(struct server *server, u64 most);
 /* `accepted` is a socket from accept(). Returns 0, or -1 where it ended at once; it has its row then. */

@@ -69,8 +69,7 @@ static void admit(struct loop *loop, const struct listener *listener)
     socklen_t bytes = sizeof peer;
     int accepted = accept4(listener->socket, (struct sockaddr *)&peer, &bytes, SOCK_CLOEXEC | SOCK_NONBLOCK);
     if (accepted < 0) { /* another process was faster, or the client has gone; or there are too many files */
-        if (errno == EMFILE || errno == ENFILE)
-            nanosleep(&(struct timespec){0, NS_PER_MS}, NULL);
+        serve_rest(errno);
         return;
     }
     struct connection *connection = malloc(sizeof *connection);

@@ -3,10 +3,10 @@
 #define LAB_SESSIONS_H
 
 #include <pthread.h>
+#include <stdbool.h>
 #include <stdlib.h>
 
-#include <p11-kit/pkcs11.h>
-
+#include "lists.h"
 #include "rows.h"
 
 enum { SESSION_NONE, SESSION_OWN, SESSION_POOL, SESSION_PER_OPERATION };
@@ -62,23 +62,40 @@ static inline void pool_give(struct sessions *sessions, CK_SESSION_HANDLE sessio
     pthread_mutex_unlock(&sessions->lock);
 }
 
-/* A session for one operation of this thread (index in its process). Not CKR_OK: C_OpenSession's answer. */
-static inline CK_RV session_take(struct sessions *sessions, u32 thread, CK_SESSION_HANDLE *session)
+/* What one use of the token came to. */
+struct use {
+    CK_SESSION_HANDLE session; /* 0: there was none */
+    CK_RV code;
+    u8 function; /* number of the function that failed, or 0 */
+};
+
+/* Calls a function of the module. False where it fails, which `result` (struct use *) then says. */
+#define TRY(result, functions, name, ...)                                                                               \
+    (((result)->code = (functions)->name(__VA_ARGS__)) == CKR_OK || ((result)->function = (u8)NUMBER_##name, 0))
+
+/* A session for one operation of this thread (index in its process). False where there is none. */
+static inline bool session_take(struct sessions *sessions, u32 thread, struct use *use)
 {
+    *use = (struct use){0};
     if (sessions->use == SESSION_PER_OPERATION)
-        return sessions->functions->C_OpenSession(sessions->slot, CKF_SERIAL_SESSION, NULL, NULL, session);
-    *session = sessions->use == SESSION_POOL ? pool_take(sessions) : sessions->handles[thread % sessions->count];
-    return CKR_OK;
+        return TRY(use, sessions->functions, C_OpenSession, sessions->slot, CKF_SERIAL_SESSION, NULL, NULL,
+                   &use->session);
+    use->session = sessions->use == SESSION_POOL ? pool_take(sessions) : sessions->handles[thread % sessions->count];
+    return true;
 }
 
-/* Not CKR_OK: C_CloseSession's answer. */
-static inline CK_RV session_give(struct sessions *sessions, CK_SESSION_HANDLE session)
+/* After the operation, whose failure counts more than that of closing the session. */
+static inline void session_give(struct sessions *sessions, struct use *use)
 {
-    if (sessions->use == SESSION_PER_OPERATION)
-        return sessions->functions->C_CloseSession(session);
     if (sessions->use == SESSION_POOL)
-        pool_give(sessions, session);
-    return CKR_OK;
+        pool_give(sessions, use->session);
+    if (sessions->use != SESSION_PER_OPERATION)
+        return;
+    struct use closing = {0};
+    if (!TRY(&closing, sessions->functions, C_CloseSession, use->session) && use->code == CKR_OK) {
+        use->code = closing.code;
+        use->function = closing.function;
+    }
 }
 
 #endif

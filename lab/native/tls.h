@@ -40,9 +40,14 @@ enum {
     ERROR_LIBRARY_SHIFT = 23,             /* code of LAYER_openssl: library << 23 | reason, as ERR_PACK has it */
     ERROR_WITHOUT_REASON = ERR_LIB_SSL << ERROR_LIBRARY_SHIFT | ERR_R_OPERATION_FAIL, /* 0 would be success */
     STEPS_STAMPED = 4,
-    MOST_STEPS = UINT8_MAX,
-    NS_PER_MS = 1000000
+    MOST_STEPS = UINT8_MAX
 };
+
+/* This version and no other. 0 where OpenSSL does not have it. */
+static inline int tls_only(SSL_CTX *context, int version)
+{
+    return SSL_CTX_set_min_proto_version(context, version) && SSL_CTX_set_max_proto_version(context, version);
+}
 
 /* One handshake under way. */
 struct tls_watch {
@@ -88,6 +93,12 @@ static inline u32 tls_named(int reason)
     }
 }
 
+/* The code that LAYER_openssl has for an error of OpenSSL's. */
+static inline u32 tls_code(unsigned long error)
+{
+    return (u32)ERR_GET_LIB(error) << ERROR_LIBRARY_SHIFT | (u32)ERR_GET_REASON(error);
+}
+
 /* What this thread's OpenSSL errors say, which are taken off the queue. The first is the nearest to the cause. `alert_*`
  * are descriptions or NO_ALERT; `error` is errno as the failed call left it, `of_system` whether it counts. */
 static inline struct failure tls_classify(int alert_received, int alert_sent, int of_system, int error)
@@ -96,7 +107,7 @@ static inline struct failure tls_classify(int alert_received, int alert_sent, in
     for (unsigned long next; (next = ERR_get_error());) {
         int reason = ERR_GET_REASON(next);
         if (!first)
-            first = (u32)ERR_GET_LIB(next) << ERROR_LIBRARY_SHIFT | (u32)reason;
+            first = tls_code(next);
         if (ERR_GET_LIB(next) == ERR_LIB_SSL) {
             named = named ? named : tls_named(reason);
             closed |= reason == SSL_R_UNEXPECTED_EOF_WHILE_READING;
@@ -186,7 +197,7 @@ static inline int tls_wait(int socket, enum tls_state wants, i64 deadline_ns)
         i64 left = deadline_ns - now_ns();
         if (left <= 0)
             return ETIMEDOUT;
-        struct timespec time = {left / (1000 * NS_PER_MS), left % (1000 * NS_PER_MS)};
+        struct timespec time = timespec_of(left);
         int ready = ppoll(&poll_one, 1, &time, NULL);
         if (ready > 0)
             return 0;

@@ -18,7 +18,7 @@ int tls_fail(struct tls *tls, const char *what)
     for (unsigned long next; (next = ERR_get_error_all(NULL, NULL, NULL, &data, &flags));) {
         const char *reason = ERR_reason_error_string(next);
         if (!tls->failure.code)
-            tls->failure.code = (u32)ERR_GET_LIB(next) << ERROR_LIBRARY_SHIFT | (u32)ERR_GET_REASON(next);
+            tls->failure.code = tls_code(next);
         if (used < sizeof tls->text)
             used += (size_t)snprintf(tls->text + used, sizeof tls->text - used, "; %s%s%s", reason ? reason : "error",
                                      flags & ERR_TXT_STRING && *data ? ": " : "",
@@ -124,13 +124,12 @@ PUBLIC int tls_token(struct tls *tls, const struct token_settings *settings)
         return tls_refuse(tls, "these are not the settings of a token, with a key for each host");
     u64 bytes = settings->key_count * sizeof(CK_OBJECT_HANDLE);
     CK_OBJECT_HANDLE *handles = malloc(bytes);
-    if (!handles || sessions_set(&tls->token.sessions, (CK_FUNCTION_LIST_PTR)(uintptr_t)settings->functions,
-                                 settings->slot, settings->session_use,
-                                 (const CK_SESSION_HANDLE *)(uintptr_t)settings->sessions, settings->session_count)) {
+    if (!handles || sessions_set(&tls->token.sessions, pointer(settings->functions), settings->slot,
+                                 settings->session_use, pointer(settings->sessions), settings->session_count)) {
         free(handles);
         return tls_refuse(tls, "no memory for sessions and keys");
     }
-    memcpy(handles, (const void *)(uintptr_t)settings->keys, bytes);
+    memcpy(handles, pointer(settings->keys), bytes);
     free(tls->token.handles);
     tls->token.handles = handles;
     tls->token.hosts = settings->key_count;

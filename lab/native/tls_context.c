@@ -17,7 +17,7 @@ PUBLIC struct tls *tls_new(const struct tls_settings *settings)
 {
     if (settings->bytes != sizeof *settings || !settings->hosts)
         return NULL;
-    const char *ciphers = (const char *)(uintptr_t)settings->ciphers;
+    const char *ciphers = pointer(settings->ciphers);
     struct tls *tls = calloc(1, sizeof *tls);
     struct host *hosts = calloc(settings->hosts, sizeof *hosts);
     struct host **by_name = calloc(settings->hosts, sizeof *by_name);
@@ -31,7 +31,7 @@ PUBLIC struct tls *tls_new(const struct tls_settings *settings)
     }
     *tls = (struct tls){.settings = *settings, .ciphers = copy, .hosts = hosts, .by_name = by_name};
     if (settings->ticket_key)
-        memcpy(tls->ticket_key, (const void *)(uintptr_t)settings->ticket_key, TICKET_KEY_BYTES);
+        memcpy(tls->ticket_key, pointer(settings->ticket_key), TICKET_KEY_BYTES);
     for (u32 i = 0; i < settings->hosts; i++)
         hosts[i].index = i;
     return tls;
@@ -70,8 +70,7 @@ static int add_name(struct tls *tls, struct host *host, const char *name)
 
 static int limit(const struct tls *tls, SSL_CTX *context)
 {
-    int version = (int)tls->settings.version;
-    return SSL_CTX_set_min_proto_version(context, version) && SSL_CTX_set_max_proto_version(context, version) &&
+    return tls_only(context, (int)tls->settings.version) &&
            (!tls->settings.rsa || SSL_CTX_set_cipher_list(context, RSA_CIPHERS));
 }
 
@@ -190,12 +189,12 @@ PUBLIC void tls_code_text(u32 code, char *text, u64 bytes)
 
 enum tls_state serve_step(SSL *ssl, struct tls_watch *watch, struct connection_row *row)
 {
-    key_use = (struct key_use){0};
+    key_use = (struct use){0};
     enum tls_state state = tls_step(ssl, watch, row);
     if (row && key_use.session)
         row->session = key_use.session;
     if (state == TLS_FAILED && key_use.function)
-        watch->failure = (struct failure){(u32)key_use.ckr, LAYER_pkcs11, key_use.function};
+        watch->failure = (struct failure){(u32)key_use.code, LAYER_pkcs11, key_use.function};
     return state;
 }
 

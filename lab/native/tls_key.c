@@ -8,44 +8,29 @@
 
 #define PARAMETER_KEY "lab-key" /* a struct token_key, of which the imported key becomes a copy */
 
-__thread struct key_use key_use;
+__thread struct use key_use;
 __thread u32 key_thread;
 
-#define TRY(name, ...)                                                                                                  \
-    ((key_use.ckr = functions->name(__VA_ARGS__)) == CKR_OK || (key_use.function = (u8)NUMBER_##name, 0))
-
-/* A session for one operation. */
-static CK_RV open_for(struct token *token)
+/* A session for one operation. False where there is none, and key_use says why. */
+static bool open_for(struct token *token)
 {
-    key_use = (struct key_use){0};
-    if (!token->sessions.functions || (token->sessions.use == SESSION_OWN && !token->sessions.count))
-        key_use.ckr = CKR_CRYPTOKI_NOT_INITIALIZED; /* nobody has said what to call: a context whose set-up failed */
-    else
-        key_use.ckr = session_take(&token->sessions, key_thread, &key_use.session);
-    if (key_use.ckr != CKR_OK)
-        key_use.function = NUMBER_C_OpenSession;
-    return key_use.ckr;
-}
-
-static CK_RV close_after(struct token *token)
-{
-    CK_RV close = session_give(&token->sessions, key_use.session);
-    if (key_use.ckr == CKR_OK && close != CKR_OK) {
-        key_use.ckr = close;
-        key_use.function = NUMBER_C_CloseSession;
-    }
-    return key_use.ckr;
+    if (token->sessions.functions && (token->sessions.use != SESSION_OWN || token->sessions.count))
+        return session_take(&token->sessions, key_thread, &key_use);
+    /* nobody has said what to call: a context whose set-up failed */
+    key_use = (struct use){.code = CKR_CRYPTOKI_NOT_INITIALIZED, .function = NUMBER_C_OpenSession};
+    return false;
 }
 
 CK_RV token_sign(const struct token_key *key, CK_MECHANISM *mechanism, const CK_BYTE *data, CK_ULONG bytes,
                  CK_BYTE *signature, CK_ULONG *signature_bytes)
 {
     CK_FUNCTION_LIST_PTR functions = key->token->sessions.functions;
-    if (open_for(key->token) != CKR_OK)
-        return key_use.ckr;
-    if (TRY(C_SignInit, key_use.session, mechanism, key->token->handles[key->host]))
-        (void)TRY(C_Sign, key_use.session, (CK_BYTE_PTR)data, bytes, signature, signature_bytes);
-    return close_after(key->token);
+    if (!open_for(key->token))
+        return key_use.code;
+    if (TRY(&key_use, functions, C_SignInit, key_use.session, mechanism, key->token->handles[key->host]))
+        (void)TRY(&key_use, functions, C_Sign, key_use.session, (CK_BYTE_PTR)data, bytes, signature, signature_bytes);
+    session_give(&key->token->sessions, &key_use);
+    return key_use.code;
 }
 
 CK_RV token_decrypt(const struct token_key *key, const CK_BYTE *data, CK_ULONG bytes, CK_BYTE *clear,
@@ -53,11 +38,12 @@ CK_RV token_decrypt(const struct token_key *key, const CK_BYTE *data, CK_ULONG b
 {
     CK_FUNCTION_LIST_PTR functions = key->token->sessions.functions;
     CK_MECHANISM mechanism = {CKM_RSA_PKCS, NULL, 0};
-    if (open_for(key->token) != CKR_OK)
-        return key_use.ckr;
-    if (TRY(C_DecryptInit, key_use.session, &mechanism, key->token->handles[key->host]))
-        (void)TRY(C_Decrypt, key_use.session, (CK_BYTE_PTR)data, bytes, clear, clear_bytes);
-    return close_after(key->token);
+    if (!open_for(key->token))
+        return key_use.code;
+    if (TRY(&key_use, functions, C_DecryptInit, key_use.session, &mechanism, key->token->handles[key->host]))
+        (void)TRY(&key_use, functions, C_Decrypt, key_use.session, (CK_BYTE_PTR)data, bytes, clear, clear_bytes);
+    session_give(&key->token->sessions, &key_use);
+    return key_use.code;
 }
 
 static void *key_new(void *provider)

@@ -11,7 +11,6 @@
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 
-#include "lists.h"
 #include "sessions.h"
 
 #define KEY_PROVIDER "lab"
@@ -34,12 +33,7 @@ struct token_key {
 };
 
 /* The last use of a key by this thread: which session, and what failed. The server clears it before a step. */
-struct key_use {
-    CK_SESSION_HANDLE session;
-    CK_RV ckr;
-    u8 function; /* number of the function that failed, or 0 */
-};
-extern __thread struct key_use key_use;
+extern __thread struct use key_use;
 extern __thread u32 key_thread; /* index of the calling thread in its process: SESSION_OWN goes by it */
 
 OSSL_provider_init_fn key_provider_init;

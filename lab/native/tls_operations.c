@@ -260,7 +260,7 @@ static int decrypting_once(void *context, unsigned char *out, size_t *bytes, siz
         memcpy(out, clear, SSL_MAX_MASTER_KEY_LENGTH);
     OPENSSL_cleanse(clear, sizeof clear);
     if (ckr == CKR_ENCRYPTED_DATA_INVALID || ckr == CKR_ENCRYPTED_DATA_LEN_RANGE)
-        key_use = (struct key_use){key_use.session, CKR_OK, 0};
+        key_use = (struct use){.session = key_use.session};
     return !key_use.function;
 }
 

@@ -5,7 +5,8 @@
  * The server is a forked process, because OpenSSL itself is not instrumented and its threads would be taken for races.
  * One thread runs the loads, another one stops those that have no end. Prints how many handshakes each load began.
  */
-#include "generate.c"
+#define _GNU_SOURCE
+#include "generate.h"
 
 #include <arpa/inet.h>
 #include <pthread.h>
@@ -22,6 +23,13 @@ enum { CLIENTS = 6, ARRIVALS = 60, UNTIL_STOPPED = 40, CAPACITY = 100000, EVERY_
             exit(1);                                                                                                    \
         }                                                                                                               \
     while (0)
+
+struct generator *generator_open(const char *operations, const char *connections, u64 capacity, u32 process, int *error);
+int generator_set(struct generator *generator, const struct settings *settings);
+int generator_prepare(struct generator *generator, u32 slots);
+i64 generator_run(struct generator *generator, const struct load *load);
+void generator_stop(struct generator *generator);
+void generator_close(struct generator *generator);
 
 static const char *credential;
 

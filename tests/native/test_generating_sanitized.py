@@ -12,10 +12,11 @@ import pytest
 from lab.record.dtypes import CONNECTION, ENDED, OPERATION
 from lab.record.rowfile import read_rows
 from tests.native.answering import credential
-from tests.native.build import TESTS, compile_c
+from tests.native.build import SOURCES, TESTS, compile_c
 from tests.native.test_sanitizers import FOUND, OPTIONS, SANITIZERS
 
 OPENSSL = ("ssl", "crypto")
+GENERATOR = tuple(SOURCES / f"{name}.c" for name in ("generate", "generate_handshake", "generate_tls"))
 
 # What generate.c would be with an ordinary flag that stops it.
 RACY = """
@@ -24,6 +25,11 @@ RACY = """
 #undef atomic_store
 #define atomic_store(object, value) (*(volatile __typeof__(*(object) + 0) *)(object) = (value))
 """
+
+
+def build(folder: Path, flags: tuple[str, ...]) -> Path:
+    stress = TESTS / "generate_stress.c"
+    return compile_c(folder / "stress", stress, *GENERATOR, flags=flags, libraries=OPENSSL, shared=False)
 
 
 def run(program: Path, folder: Path) -> subprocess.CompletedProcess[str]:
@@ -36,8 +42,7 @@ def run(program: Path, folder: Path) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize("sanitizer", SANITIZERS)
 def test_nothing_is_found_and_every_handshake_has_its_rows(sanitizer: str, tmp_path: Path) -> None:
     flags = SANITIZERS[sanitizer]
-    program = compile_c(tmp_path / "stress", TESTS / "generate_stress.c", flags=flags, libraries=OPENSSL, shared=False)
-    done = run(program, tmp_path)
+    done = run(build(tmp_path, flags), tmp_path)
     assert done.stderr == ""
     assert done.returncode == 0
     begun = re.findall(r"^(\d+) (\d+)$", done.stdout, re.MULTILINE)
@@ -55,10 +60,7 @@ def test_a_flag_that_is_not_atomic_is_found(tmp_path: Path) -> None:
     racy = tmp_path / "racy.h"
     racy.write_text(RACY)
     flags = (*SANITIZERS["thread"], "-include", str(racy))
-    done = run(
-        compile_c(tmp_path / "stress", TESTS / "generate_stress.c", flags=flags, libraries=OPENSSL, shared=False),
-        tmp_path,
-    )
+    done = run(build(tmp_path, flags), tmp_path)
     assert done.returncode == FOUND
     assert "ThreadSanitizer: data race" in done.stderr
     assert "generator_stop" in done.stderr
