@@ -96,6 +96,13 @@ class Handshakes:
             self._resumed += int(np.count_nonzero((rows["resumed"] != 0) & (rows["outcome"] == columns.OK)))
             self._parts.append(clients_of(operations, rows))
 
+    def unfinished(self, process: int) -> int:
+        """Handshakes that a server, whose turn is yet to come, began and never ended."""
+        if process not in self._places:
+            return 0
+        first, last = self._places[process]
+        return int(np.count_nonzero(self.connections["outcome"][first:last] == columns.INFO))
+
     def set_up(self, process: int, operations: Table) -> None:
         """The contexts that a process made, host by host."""
         well = operations["outcome"] == columns.OK

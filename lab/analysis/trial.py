@@ -157,6 +157,7 @@ def _operations(
             cold_starts[index] = cold.of_server(rows) if handshakes else (cold.of_process(rows), 0.0)
         if handshakes:
             handshakes.set_up(index, rows)
+            unfinished[index] += handshakes.unfinished(index)
             if process.role == "generator":
                 handshakes.clients(index, rows)
         view.parent_checks += _parent_checks(rows) if index == 0 else []

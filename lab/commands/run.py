@@ -46,7 +46,10 @@ def run(path: Path, out: Path | None, overrides: Sequence[str], dry_run: bool, q
         check(scenario.arms, str(path), keeper[1])
         folder = run_folder.create(out, scenario.name, text, datetime.now(UTC))
         with run_folder.claimed(folder):
-            fault = _measure(scenario, plan, folder, keeper, interrupt, quiet)
+            try:
+                fault = _measure(scenario, plan, folder, keeper, interrupt, quiet)
+            except ScenarioError as error:  # what could not be known before the tokens were ready
+                raise ScenarioError(f"{path}: {error}") from None
         return _judge(scenario, folder, interrupt.wanted, fault, quiet)
 
 

@@ -53,7 +53,7 @@ struct settings {
     u64 ciphers;       /* const char *: cipher list of TLS 1.2; 0: OpenSSL's own */
     i64 timeout_ns;    /* of a handshake, and again of the server's closing after it */
     u32 version;       /* TLS1_2_VERSION or TLS1_3_VERSION, and no other is offered */
-    u32 resume;        /* 1: the newest session of a slot with a host is offered */
+    u32 resume;        /* 1: the newest session of a client with a host is offered; open loop: of any */
     u32 closes_first;  /* 1: close_notify is sent before the server's is awaited (a server that the lab did not start) */
     u32 spare;
 };
@@ -99,7 +99,7 @@ struct generator {
     unsigned char *leaf;            /* the certificate that is being compared */
     u64 leaf_room;
     SSL_CTX *context;
-    SSL_SESSION **sessions;         /* newest, by slot and host; NULL where none is to be resumed */
+    SSL_SESSION **sessions;         /* newest, by client and host; NULL where none is to be resumed */
     struct slot *slots;
     u32 slot_count;
     struct slot *current;           /* whose SSL is at work */
@@ -155,9 +155,12 @@ static int is_pinned(X509_STORE_CTX *store, void *argument)
     return 0;
 }
 
+/* In an open loop slots are no clients: arrivals offer the newest session that any of them got. A slot's own would be
+ * offered after all the others have had their turn, which is never in a run that ends before. */
 static SSL_SESSION **session_of(struct generator *generator, const struct slot *slot)
 {
-    return &generator->sessions[slot->number * generator->settings.host_count + slot->host];
+    u64 client = generator->open_loop ? 0 : slot->number;
+    return &generator->sessions[client * generator->settings.host_count + slot->host];
 }
 
 static int keep_session(SSL *ssl, SSL_SESSION *session)

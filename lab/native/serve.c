@@ -93,6 +93,16 @@ int serve_may_accept(struct server *server, u64 most)
     return !most || atomic_fetch_add(&server->promised, 1) < most;
 }
 
+/* Notes whose handshake it is as soon as the ClientHello has been read: the key is used in that very step, and where that
+ * is the end of the process, the client finds this row all the same. */
+static void note_client(const SSL *ssl, int where, int value)
+{
+    struct connection *connection = (struct connection *)SSL_get_app_data(ssl);
+    tls_note_alert(ssl, where, value);
+    if (connection && where & SSL_CB_LOOP && !connection->row->random)
+        connection->row->random = tls_random(ssl);
+}
+
 int connection_begin(struct server *server, struct connection *connection, struct tally *tally, int accepted,
                      const struct listener *listener, const struct sockaddr_in *peer)
 {
@@ -118,6 +128,7 @@ int connection_begin(struct server *server, struct connection *connection, struc
     else if (!error && (connection->ssl = SSL_new(context)) && SSL_set_fd(connection->ssl, accepted)) {
         SSL_set_accept_state(connection->ssl);
         tls_watch(connection->ssl, &connection->watch);
+        SSL_set_info_callback(connection->ssl, note_client);
         return 0;
     } else if (!error)
         failure = tls_classify(NO_ALERT, NO_ALERT, 0, 0);

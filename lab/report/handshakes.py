@@ -100,11 +100,14 @@ def _whole(arm: Arm) -> str:
     return words.MISSING if parts is None else f"{sum(part['mean'] for part in parts.values()):,.3f}"
 
 
-WHERE: Final[tuple[Line, ...]] = (
-    *((name, _mean(part)) for part, name in words.PART.items()),
-    ("in all", _whole),
-    *((f"p99: {name}", _p99(part)) for part, name in words.PART.items()),
-)
+_MEANS: Final[tuple[Line, ...]] = (*((name, _mean(part)) for part, name in words.PART.items()), ("in all", _whole))
+_P99: Final[tuple[Line, ...]] = tuple((f"p99: {name}", _p99(part)) for part, name in words.PART.items())
+
+
+def where(arms: Mapping[str, Arm]) -> tuple[Line, ...]:
+    """Lines of the table that says where time went; those of p99 only where an arm has enough operations for it."""
+    shown = tuple(line for line in _P99 if any(line[1](arm) != words.MISSING for arm in arms.values()))
+    return (*_MEANS, *shown)
 
 
 def are_in(arm: Arm) -> bool:

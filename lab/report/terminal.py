@@ -45,7 +45,7 @@ def show(summary: Mapping[str, Any], console: Console) -> None:
         _grid(console, f"Closed loop: each {who} started the next operation at once", closed_loop, _CLOSED_LINES)
     tls = {name: arm for name, arm in arms.items() if handshakes.are_in(arm)}
     if any(arm["where_ms"] for arm in tls.values()):
-        _grid(console, "Where the time of a handshake went, ms (means, which add up)", tls, handshakes.WHERE)
+        _grid(console, "Where the time of a handshake went, ms (means, which add up)", tls, handshakes.where(tls))
     if tls:
         _grid(console, "Connections", tls, handshakes.CONNECTIONS)
         for name, told in handshakes.strangers(tls):

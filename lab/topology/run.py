@@ -14,7 +14,7 @@ from pathlib import Path
 from shutil import rmtree
 from typing import Any
 
-from lab.errors import LabFault
+from lab.errors import LabFault, ScenarioError
 from lab.native.serving import code_text
 from lab.plan import Plan, PlannedTrial
 from lab.record.folder import slug
@@ -51,7 +51,10 @@ class Tokens:
             self._ready.append((arm.token, token, prepared))
             for other in scenario.arms:
                 if other.token == arm.token:
-                    check_certificate(other, prepared.keys)  # of a key that could not be looked at before
+                    try:
+                        check_certificate(other, prepared.keys)  # of a key that could not be looked at before
+                    except ScenarioError as error:
+                        raise ScenarioError(f'arm "{other.name}": {error}') from None
             for name, key in prepared.keys.items():
                 (keys / f"{len(self._ready)}-{slug(name)}.pem").write_text(key.public_pem)
 

@@ -30,9 +30,7 @@ def greeting_of(tls: TlsOrder) -> Greeting:
     if not tls.port:
         raise LabFault("the generator was told no port")
     hosts = tuple(
-        Host(
-            host.name, host.address, tls.port, ssl.PEM_cert_to_DER_cert(host.certificate) if host.certificate else None
-        )
+        Host(host.name, host.address, tls.port, first_der(host.certificate) if host.certificate else None)
         for host in tls.hosts
     )
     return Greeting(
@@ -44,6 +42,12 @@ def greeting_of(tls: TlsOrder) -> Greeting:
         closes_first=tls.server == "external",
         trust=tls.trust,
     )
+
+
+def first_der(pem: str) -> bytes:
+    """The first certificate of a PEM text, which may have a chain after it and words before it, as DER."""
+    _, begin, rest = pem.partition(ssl.PEM_HEADER)
+    return ssl.PEM_cert_to_DER_cert(begin + rest.partition(ssl.PEM_FOOTER)[0] + ssl.PEM_FOOTER)
 
 
 def slots_of(order: TrialOrder, tls: TlsOrder, part: int) -> int:
@@ -81,15 +85,15 @@ def _work(order: TrialOrder, process: int, channel: Channel) -> int:
     generator.set(greeting_of(tls))
     if slots:
         generator.prepare(slots)
+    give_up_ns = order.deadline_ns - _GIVE_UP_BEFORE_DEADLINE_NS
     intruders = None
     if part == 0 and tls.intruders != type(tls.intruders)():
-        intruders = Intruders(tls, order.warmup_ns, order.duration_ns)
+        intruders = Intruders(tls, order.warmup_ns, order.duration_ns, give_up_ns)
     channel.send("ready")
     release_ns = channel.wait_for("release").at_ns
     beside = intruders and threading.Thread(target=intruders.run, args=(release_ns,))
     if beside:
         beside.start()
-    give_up_ns = order.deadline_ns - _GIVE_UP_BEFORE_DEADLINE_NS
     rush = Rush(release_ns, order.warmup_ns, order.duration_ns, give_up_ns, slots, arrivals)
     cpu_ns = -_loop_cpu_ns()
     if slots:

@@ -1,6 +1,6 @@
 """Connections that are no handshakes: a server must bear them, and the clients beside them should not notice.
 
-silent     connects and says nothing                   held until the server closes or the load ends
+silent     connects and says nothing                   held until the server closes, for twice its time-out at most
 rubbish    sends what is not TLS                       likewise
 reset      sends half a ClientHello, then a TCP reset  gone at once
 mismatch   offers no version or cipher of the server   held, so that the server can say so and close
@@ -25,6 +25,9 @@ Manner = Literal["silent", "rubbish", "reset", "mismatch"]
 
 MANNERS: Final[tuple[Manner, ...]] = get_args(Manner)
 RUBBISH: Final = b"This is no record of TLS, whatever its first five bytes may be taken for.\n"
+_PATIENCE: Final = 2
+"""Time-outs that a server has, from the end of the load, to close upon those that are still there: its own count begins
+when it accepts, and that may be later."""
 _RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)  # SO_LINGER: nobody is left in TIME_WAIT
 
 
@@ -67,28 +70,35 @@ def client_hello(version: str, *, shared: bool) -> bytes:
 
 
 class Intruders:
-    """Makes the visits of one load, in a thread of its own; stop() ends it, and closes every socket."""
+    """Makes the visits of one load, in a thread of its own, which ends after stop() with every socket closed."""
 
-    def __init__(self, tls: TlsOrder, warmup_ns: int, duration_ns: int) -> None:
+    def __init__(self, tls: TlsOrder, warmup_ns: int, duration_ns: int, give_up_ns: int) -> None:
         self._addresses: Sequence[str] = [host.address for host in tls.hosts]
         self._port = tls.port
         self._version = tls.version
         self._visits = visits(tls.intruders, len(tls.hosts), warmup_ns, duration_ns)
+        self._patience_ns = _PATIENCE * tls.timeout_ns
+        self._give_up_ns = give_up_ns
         self._selector = selectors.DefaultSelector()
         self._over = os.eventfd(0, os.EFD_CLOEXEC)
         self._selector.register(self._over, selectors.EVENT_READ)
 
     def run(self, release_ns: int) -> int:
-        """Returns the number of connections that were tried."""
+        """Returns the number of connections that were tried: all that are planned, unless it had to give up."""
         waiting = list(self._visits)
-        going_on = True
-        while going_on:
-            while waiting and release_ns + waiting[0].at_ns <= time.monotonic_ns():
+        until_ns = self._give_up_ns
+        while self._selector.get_map() or waiting:  # the load goes on, or somebody is held, or is to come
+            now_ns = time.monotonic_ns()
+            if now_ns >= until_ns:
+                break
+            while waiting and release_ns + waiting[0].at_ns <= now_ns:
                 self._visit(waiting.pop(0))
-            left_s = max(0, release_ns + waiting[0].at_ns - time.monotonic_ns()) / 1e9 if waiting else None
-            for key, events in self._selector.select(left_s):
+            next_ns = min(until_ns, release_ns + waiting[0].at_ns) if waiting else until_ns
+            for key, events in self._selector.select(max(0, next_ns - now_ns) / 1e9):
                 if key.fileobj == self._over:
-                    going_on = False
+                    self._selector.unregister(self._over)
+                    last_ns = release_ns + self._visits[-1].at_ns if self._visits else now_ns
+                    until_ns = min(until_ns, max(now_ns, last_ns) + self._patience_ns)
                 elif isinstance(key.fileobj, socket.socket):
                     self._go_on(key.fileobj, key.data, events)
         for key in list(self._selector.get_map().values()):
@@ -99,7 +109,7 @@ class Intruders:
         return len(self._visits) - len(waiting)
 
     def stop(self) -> None:
-        """Once, while or before run() runs."""
+        """The load is over. Once, while or before run() runs."""
         os.eventfd_write(self._over, 1)
 
     def _visit(self, visit: Visit) -> None:

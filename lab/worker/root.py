@@ -59,6 +59,9 @@ class Root:
         self.children: list[Child] = []
         self.selector = selectors.DefaultSelector()
         self.released_ns: int | None = None  # while servers serve: ends replaced, set-ups released at once
+        self.vacancies = 0  # of servers that ended after their share
+        self.newest: Child | None = None  # of their replacements
+        self.patient_until_s = 0.0  # with the newest, until the next may follow
 
     @property
     def generators(self) -> int:
@@ -90,7 +93,7 @@ class Root:
     def _serve(self) -> None:
         """Until the generators have finished, however long servers, which nobody has told to stop, would go on."""
         self._until(lambda child: child.role == "worker" or child.finished)
-        self.released_ns = None
+        self.released_ns, self.vacancies = None, 0
         report("stopping", patience_s=self.order.tls.timeout_ns / 1e9 + _LAST_STEPS_S if self.order.tls else 0.0)
         for child in list(self.workers()):
             self._tell(child, "stop")
@@ -130,9 +133,11 @@ class Root:
             for child in self.workers():
                 self._tell(child, "begin")
         else:
-            patience_s = min(_STAGGER_PATIENCE_S, self._spare_s() / 2 / len(self.children))
+            # Of all together, not a share for each: one that a busy machine keeps waiting must not meet the next.
+            until_s = time.monotonic() + self._spare_s() / 2
             for child in list(self.workers()):
                 self._tell(child, "begin")
+                patience_s = min(_STAGGER_PATIENCE_S, max(0.0, until_s - time.monotonic()))
                 self._until(lambda c, this=child: c is not this or c.ready, patience_s)  # type: ignore[misc]
         self._until(lambda child: child.ready, self._spare_s() / 2)
         if all(child.ended or child.failed for child in self.workers()):
@@ -183,10 +188,14 @@ class Root:
             left = None if until is None else until - time.monotonic()
             if left is not None and left <= 0:
                 return
+            if self.vacancies:
+                turn_s = max(0.0, self.patient_until_s - time.monotonic())
+                left = turn_s if left is None else min(left, turn_s)
             for key, _ in self.selector.select(left):
                 child, what = key.data
                 if not child.ended:
                     self._hear(child) if what == "channel" else self._bury(child)
+            self._fill()
 
     def _hear(self, child: Child) -> None:
         try:
@@ -215,8 +224,20 @@ class Root:
             self.selector.unregister(child.channel)
         report("ended", process=child.process, status=child.reap())
         if self.released_ns is not None and self._churns(child) and child.finished:
+            self.vacancies += 1
+
+    def _fill(self) -> None:
+        """Bears replacements; with a staggered start, one when the last has logged in, as at the beginning."""
+        while self.vacancies:
+            last, now_s = self.newest, time.monotonic()
+            waits = self.order.start != "herd" and last is not None and not (last.ready or last.ended)
+            if waits and now_s < self.patient_until_s:
+                return
+            self.vacancies -= 1
             self._bear(1 + max(one.process for one in self.children))
-            self._tell(self.children[-1], "begin")
+            self.newest = self.children[-1]
+            self.patient_until_s = now_s + _STAGGER_PATIENCE_S
+            self._tell(self.newest, "begin")
 
 
 def main() -> None:

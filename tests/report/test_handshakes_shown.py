@@ -51,6 +51,19 @@ def test_no_line_is_wider_than_the_terminal_and_nothing_is_cut(arms: int, width:
     assert "…" not in text
 
 
+def test_a_p99_that_no_arm_has_enough_handshakes_for_takes_no_line() -> None:
+    found, _ = summary(2)
+    for arm in found["arms"].values():
+        for part in arm["where_ms"].values():
+            part["p99"] = None
+    assert "p99: late" not in shown(found, 100)
+    assert "in all" in shown(found, 100)
+    found["arms"]["tls.bridge=1"]["where_ms"]["token"]["p99"] = 2.5
+    text = " ".join(shown(found, 100).split())
+    assert "p99: token n/a 2.5" in text
+    assert "p99: late" not in text
+
+
 def test_a_reader_finds_where_the_time_went_and_who_connected() -> None:
     text = " ".join(shown(summary(1)[0], 100).split())
     for said in (

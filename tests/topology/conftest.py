@@ -39,15 +39,15 @@ class Mischief:
     def environment(self) -> dict[str, str]:
         return {PIN_VARIABLE: self.access.pin.reveal()}
 
-    def scenario(self, mischief: str, tables: str, who: str = "child") -> Path:
-        """`mischief` as in mischief.c; it happens in one process of each run."""
+    def scenario(self, mischief: str, tables: str, who: str = "child", once: bool = True) -> Path:
+        """`mischief` as in mischief.c; it happens in one process of each run, or (once is False) in all."""
         path = self.folder / "mischief.toml"
         settings: Mapping[str, Any] = {
             **self.access.environment,
             "MISCHIEF_MODULE": str(self.access.module),
             "MISCHIEF": mischief,
             "MISCHIEF_WHO": who,
-            "MISCHIEF_ONCE": str(self.folder / "happened"),
+            **({"MISCHIEF_ONCE": str(self.folder / "happened")} if once else {}),
         }
         inline = ", ".join(f"{name} = {json.dumps(value)}" for name, value in settings.items())
         path.write_text(

@@ -152,7 +152,7 @@ def test_a_killed_coordinator_leaves_its_rows_and_nothing_that_runs(
     running.communicate()
     assert place.leftovers() == []
     assert list(place.out.glob("trials/*/operations-1.rows"))
-    recorded = sum(_claimed(path) for path in place.out.glob("trials/*/operations-*.rows"))
+    recorded = sum(claimed(path) for path in place.out.glob("trials/*/operations-*.rows"))
     reported = subprocess.run(program.command("lab", "report", str(place.out)), env=program.environment(), check=False)
     assert reported.returncode in (0, 1)
     summary = place.summary()
@@ -238,13 +238,17 @@ def _wait_for_load(place: Place) -> psutil.Process:
     """The trial root, once its three workers have all begun to write rows of the load."""
     while True:
         rows = list(place.out.glob("trials/0001-*/operations-[123].rows"))
-        if len(rows) == 3 and all(_claimed(path) > 12 for path in rows):
+        if len(rows) == 3 and all(claimed(path) > 12 for path in rows):
             break
+    return root_of(place)
+
+
+def root_of(place: Place) -> psutil.Process:
     (root,) = [p for p in place.processes() if "lab.worker.root" in " ".join(p.cmdline()) and _is_root(p)]
     return root
 
 
-def _claimed(path: Path) -> int:
+def claimed(path: Path) -> int:
     from lab.record.rowfile import read_header
 
     header = read_header(path)

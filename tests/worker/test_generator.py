@@ -13,14 +13,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from lab import program
 from lab.errors import LabFault
 from lab.record.dtypes import CONNECTION, OPERATION, PHASE
 from lab.record.order import HostOrder, IntrudersOrder, TlsOrder, TrialOrder
 from lab.record.rowfile import read_rows
+from lab.tokens.certificates import Authority
 from lab.worker.channel import Channel, Message
-from lab.worker.generator import greeting_of, slots_of
+from lab.worker.generator import first_der, greeting_of, slots_of
 from tests.native.answering import NAME, Credential, credential, serving, shake
 
 MS = 1_000_000
@@ -36,6 +39,7 @@ def tls_order(port: int, certificate: str, **changes: object) -> TlsOrder:
         server="lab",
         bridge="software",
         bridge_library=None,
+        bridge_config=None,
         software_keys=(),
         version="1.3",
         key_exchange="ecdhe",
@@ -200,3 +204,11 @@ def test_a_generator_whose_root_is_gone_ends(trusted: Credential, tmp_path: Path
     with spawned(trial_order(tmp_path, tls_order(1, pem(trusted))), 3) as (channel, child):
         channel.close()
         assert child.wait() == 1
+
+
+@pytest.mark.parametrize("name", ["a", "ab", "abc"])  # of lengths whose base64 ends with and without padding
+def test_the_first_certificate_of_a_chain_is_the_one_that_is_pinned(name: str) -> None:
+    somebody = Authority()
+    key = ec.generate_private_key(ec.SECP256R1()).public_key()
+    leaf = somebody.leaf(key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode(), [name])
+    assert first_der(f"words before it\n{leaf}{somebody.pem}") == ssl.PEM_cert_to_DER_cert(leaf)

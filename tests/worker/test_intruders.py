@@ -29,7 +29,8 @@ def meet(intruders: IntrudersOrder, answer: Answer, enough: threading.Event, **c
     """Has them come within 10 ms, and sends them away when it is enough. Returns how many tried."""
     with serving(answer) as server:
         hosts = (HostOrder("host-0.lab.test", "127.0.0.1", "", ""),)
-        group = Intruders(tls_order(server.port, "", intruders=intruders, hosts=hosts, **changes), 0, 10 * MS)
+        order = tls_order(server.port, "", intruders=intruders, hosts=hosts, timeout_ns=100 * MS, **changes)
+        group = Intruders(order, 0, 10 * MS, time.monotonic_ns() + 60_000 * MS)
         tried: list[int] = []
         thread = threading.Thread(target=lambda: tried.append(group.run(time.monotonic_ns())))
         thread.start()
@@ -92,7 +93,7 @@ def test_a_reset_comes_in_the_middle_of_the_client_hello() -> None:
     assert 0 < len(record) - 5 < promised
 
 
-def test_the_silent_are_held_until_the_load_ends() -> None:
+def test_the_silent_leave_a_server_that_does_not_close_upon_them() -> None:
     enough = threading.Event()
     heard: list[bytes] = []
 
@@ -106,6 +107,28 @@ def test_the_silent_are_held_until_the_load_ends() -> None:
 
     assert meet(IntrudersOrder(silent=1), answer, enough) == 1
     assert heard == [b"reset"]
+
+
+def test_the_silent_are_held_beyond_the_load_until_the_server_closes() -> None:
+    enough, heard = threading.Event(), []
+
+    def answer(end: socket.socket) -> None:
+        enough.set()  # the load is over as soon as it is accepted
+        end.settimeout(0.05)
+        try:
+            heard.append(end.recv(1))
+        except TimeoutError:
+            heard.append(b"held")
+
+    assert meet(IntrudersOrder(silent=1), answer, enough) == 1
+    assert heard == [b"held"]
+
+
+def test_all_come_although_the_load_is_over_before() -> None:
+    came = []
+    enough = threading.Event()
+    enough.set()
+    assert meet(IntrudersOrder(reset=3), lambda end: came.append(end.recv(1)), enough) == 3
 
 
 def test_nothing_is_left_open() -> None:
