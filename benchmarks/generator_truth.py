@@ -63,13 +63,14 @@ from tests.native.build import compile_c  # noqa: E402
 DELAY_NS: Final = 5_000_000
 ROUND_NS: Final = 30_000_000  # of three handshakes, 10 ms apart
 COUNT: Final = 100  # handshakes of one turn
-RATE_HZ: Final = 200
+RATE_HZ: Final = 100
 LOAD_S: Final = 10
 STOP_AT_S: Final = 4.5
 STOP_S: Final = 1.0
 SLOTS: Final = 2048  # more than ever wait
 CLIENTS: Final = 8
 MIN_STOPS: Final = 2
+MOST_WAIT: Final = 0.9  # of the arrivals; the stop makes some 0.1 of them wait
 SEED: Final = 42688
 
 
@@ -190,7 +191,11 @@ def expected_ns(intended: NDArray[np.int64], server: NDArray[Any], stopped: Stop
     stood = (opened < stopped.to_ns) & (ended >= stopped.from_ns)
     overlap = np.minimum(ended, stopped.to_ns) - np.maximum(opened, stopped.from_ns)
     service = ended - opened - np.where(stood, np.maximum(overlap, 0), 0)
+    if not stood.any():  # it was in accept, and ran again some time after it was told to: its next stamp says when
+        stopped = Stopped(stopped.from_ns, int(opened[opened >= stopped.to_ns].min()))
     waited = intended[1:] < ended[:-1]
+    if waited.mean() > MOST_WAIT:
+        raise SystemExit("the machine is too busy: its server has hardly ever been found without work")
     reach_ns = p50(
         (opened[1:] - intended[1:])[~waited]
     )  # of a connection, until a server that has nothing to do has it
