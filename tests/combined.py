@@ -33,7 +33,11 @@ def _arm(name: str, tables: Tables) -> str:
 
 
 def _inline(keys: Mapping[str, Any]) -> str:
-    return "{ " + ", ".join(f"{key} = {json.dumps(value)}" for key, value in keys.items()) + " }"
+    return "{ " + ", ".join(f"{key} = {_value(value)}" for key, value in keys.items()) + " }"
+
+
+def _value(value: Any) -> str:
+    return _inline(value) if isinstance(value, Mapping) else json.dumps(value)
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,12 +14,15 @@ from numpy.typing import NDArray
 from lab.analysis.rules.endings import signal_name
 from lab.record import columns
 from lab.record.columns import Table
-from lab.record.dtypes import KIND, PHASE
+from lab.record.dtypes import KIND, LAYER, PHASE
 from lab.record.failure_names import LAYER_NAME, failure_name
 from lab.record.model import ProcessRecord
 from lab.record.names import function_name
 
 Side = Literal["client", "server"]
+
+_WANTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUFS, errno.ENOMEM})
+"""Files, ports and memory, which a client takes from the machine and no server can refuse."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +45,8 @@ def of_operations(operations: Table, texts: Mapping[int, str] | None = None) -> 
     """Failed rows of one process, all phases, and signatures that were wrong. texts: TrialRecord.error_texts."""
     failed = operations["outcome"] == columns.FAIL
     setup = operations["phase"] == PHASE["setup"]
-    handshake = operations["kind"] == KIND["handshake"]
+    own_check = operations["phase"] == PHASE["parent_check"]  # which no client made
+    handshake = (operations["kind"] == KIND["handshake"]) & ~own_check
     found = _failed(operations, failed & ~handshake, setup, None, texts or {})
     found += _failed(operations, failed & handshake, setup, "client", texts or {})
     # A handshake whose signature was wrong has failed, and is counted as such.
@@ -49,6 +54,18 @@ def of_operations(operations: Table, texts: Mapping[int, str] | None = None) -> 
     if wrong:
         found.append(Failure("wrong-result", "signature does not verify", wrong, 1))
     return _merged_in_process(found)
+
+
+def of_the_lab(operations: Table) -> list[str]:
+    """Handshakes that failed for want of what the generator itself needs: no failures of the server, but the lab's."""
+    ours = (operations["kind"] == KIND["handshake"]) & (operations["layer"] == LAYER["network"])
+    ours = ours & (operations["outcome"] == columns.FAIL)
+    codes, counts = np.unique(operations["code"][ours], return_counts=True)
+    return [
+        f"{count} handshakes were not begun, because this machine gave the generator no more ({errno.errorcode[code]})"
+        for code, count in zip(codes.tolist(), counts.tolist(), strict=True)
+        if code in _WANTED
+    ]
 
 
 def of_connections(served: Table, texts: Mapping[int, str] | None = None) -> list[Failure]:

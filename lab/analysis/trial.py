@@ -150,6 +150,7 @@ def _operations(
         problems += wrong
         counted += one
         unfinished[index] = int(np.count_nonzero(rows["outcome"] == columns.INFO))
+        problems += failures.of_the_lab(rows)
         faults += [(index, fault) for fault in failures.of_operations(rows, texts)]
         delays.append(latency.of_process(rows, record.open_loop))
         in_time += done_in_time(record, rows)

@@ -72,9 +72,10 @@ PUBLIC int server_listen(struct server *server, u32 mode, const int *sockets, co
     for (u32 i = 0; i < count; i++) {
         int flags = fcntl(sockets[i], F_GETFL);
         listeners[i] = (struct listener){sockets[i], hosts[i]};
-        if (flags < 0 || fcntl(sockets[i], F_SETFL, blocks ? flags & ~O_NONBLOCK : flags | O_NONBLOCK) ||
-            hosts[i] >= server->tls->settings.hosts) {
-            int error = flags < 0 ? errno : EINVAL;
+        int error = hosts[i] >= server->tls->settings.hosts ? EINVAL : 0;
+        if (!error && (flags < 0 || fcntl(sockets[i], F_SETFL, blocks ? flags & ~O_NONBLOCK : flags | O_NONBLOCK)))
+            error = errno;
+        if (error) {
             free(listeners);
             return error;
         }
@@ -86,11 +87,16 @@ PUBLIC int server_listen(struct server *server, u32 mode, const int *sockets, co
     return 0;
 }
 
-void serve_rest(int error)
+void serve_rest(struct server *server, int error)
 {
-    if (error == EMFILE || error == ENFILE)
-        rest(PAUSE_WITHOUT_FILES_NS);
+    if (error != EMFILE && error != ENFILE)
+        return;
+    atomic_fetch_add(&server->starved, 1);
+    rest(PAUSE_WITHOUT_FILES_NS);
 }
+
+/* How often there was no file left for a connection that stood at the door: no fault of the server that is measured. */
+PUBLIC u64 server_starved(struct server *server) { return atomic_load(&server->starved); }
 
 int serve_may_accept(struct server *server, u64 most)
 {
@@ -194,7 +200,7 @@ static void serve_one(struct server *server, struct tally *tally, int accepted, 
     connection_end(&connection, &failure);
 }
 
-/* One listener: the kernel wakes one of all that block in accept(). Returns a socket, or -1 on the way to the end. */
+/* One listener: the kernel wakes one of all that block in accept(). Returns a socket, STOPPED, or a negative error. */
 static int accept_blocking(struct server *server, struct service *service, struct sockaddr_in *peer)
 {
     for (;;) {
@@ -202,7 +208,7 @@ static int accept_blocking(struct server *server, struct service *service, struc
         atomic_store(&service->accepting, 1);
         if (atomic_load(&server->stopping)) {
             atomic_store(&service->accepting, 0);
-            return -1;
+            return STOPPED;
         }
         int accepted = accept4(server->listeners[0].socket, (struct sockaddr *)peer, &bytes, SOCK_CLOEXEC);
         int error = errno;
@@ -210,8 +216,8 @@ static int accept_blocking(struct server *server, struct service *service, struc
         if (accepted >= 0)
             return accepted;
         if (error == EINVAL || error == EBADF || error == ENOTSOCK)
-            return -1; /* the listener is none, or no more */
-        serve_rest(error);
+            return -error; /* the listener is none, or no more */
+        serve_rest(server, error);
     }
 }
 
@@ -227,9 +233,9 @@ static int accept_any(struct server *server, int poll, const struct listener **l
         int accepted = accept4((*listener)->socket, (struct sockaddr *)peer, &bytes, SOCK_CLOEXEC);
         if (accepted >= 0)
             return accepted;
-        serve_rest(errno);
+        serve_rest(server, errno);
     }
-    return -1;
+    return STOPPED;
 }
 
 int serve_poll(struct server *server)
@@ -241,31 +247,34 @@ int serve_poll(struct server *server)
         struct epoll_event event = {.events = EPOLLIN | EPOLLEXCLUSIVE, .data.ptr = &server->listeners[i]};
         failed = epoll_ctl(poll, EPOLL_CTL_ADD, server->listeners[i].socket, &event);
     }
+    int error = errno;
     if (failed && poll >= 0)
         close(poll);
-    return failed ? -1 : poll;
+    return failed ? -error : poll;
 }
 
-static void serve_blocking(struct server *server, struct service *service, struct tally *tally, u64 most)
+/* Returns 0, or a negative error. */
+static int serve_blocking(struct server *server, struct service *service, struct tally *tally, u64 most)
 {
     const struct listener *listener = server->listeners;
     struct sockaddr_in peer = {0};
-    int poll = server->listener_count > 1 ? serve_poll(server) : -1;
-    if (!server->listener_count || (server->listener_count > 1 && poll < 0))
-        return;
+    int several = server->listener_count > 1, accepted = 0;
+    int poll = several ? serve_poll(server) : 0;
+    if (!server->listener_count || poll < 0)
+        return server->listener_count ? poll : -EINVAL;
     while (serve_may_accept(server, most)) {
-        int accepted =
-            poll < 0 ? accept_blocking(server, service, &peer) : accept_any(server, poll, &listener, &peer);
+        accepted = several ? accept_any(server, poll, &listener, &peer) : accept_blocking(server, service, &peer);
         if (accepted < 0)
             break;
         serve_one(server, tally, accepted, listener, &peer);
     }
-    if (poll >= 0)
+    if (several)
         close(poll);
+    return accepted < 0 && accepted != STOPPED ? accepted : 0;
 }
 
 /* Serves in this thread until server_stop, or until all threads together have had `most` connections (0: no limit).
- * Returns the connections of this thread. */
+ * Mode event is for one thread. Returns the connections of this thread, or a negative error. */
 PUBLIC i64 server_run(struct server *server, u32 thread, u64 most)
 {
     struct tally tally = {.thread = thread, .tid = this_thread()};
@@ -275,17 +284,16 @@ PUBLIC i64 server_run(struct server *server, u32 thread, u64 most)
     service.next = server->services;
     server->services = &service;
     pthread_mutex_unlock(&server->lock);
-    if (server->mode == SERVING_EVENT)
-        serve_events(server, &tally, most);
-    else
-        serve_blocking(server, &service, &tally, most);
+    int error = server->mode != SERVING_EVENT ? serve_blocking(server, &service, &tally, most)
+                : thread                      ? -EINVAL
+                                              : serve_events(server, &tally, most);
     pthread_mutex_lock(&server->lock);
     struct service **at = &server->services;
     while (*at != &service)
         at = &(*at)->next;
     *at = service.next;
     pthread_mutex_unlock(&server->lock);
-    return (i64)tally.count;
+    return error ? error : (i64)tally.count;
 }
 
 /* From another thread: no connection is accepted any more. Handshakes under way go on to their end, which the time-out

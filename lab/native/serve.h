@@ -103,6 +103,7 @@ struct server {
     struct listener *listeners;
     int wake; /* eventfd: readable from server_stop on */
     _Atomic int stopping;
+    _Atomic u64 starved;  /* accepts that failed because no file was left */
     _Atomic u64 promised; /* connections that threads have accepted or are to accept, where their number is limited */
     pthread_mutex_t lock; /* of `services` */
     struct service *services;
@@ -138,7 +139,8 @@ void bridge_free(struct tls *tls);
 enum tls_state serve_step(SSL *ssl, struct tls_watch *watch, struct connection_row *row);
 
 /* After an accept() that failed with this error: where all file descriptors are in use, the next one will, too. */
-void serve_rest(int error);
+void serve_rest(struct server *server, int error);
+enum { STOPPED = INT_MIN }; /* in the place of an accepted socket or a negative error */
 /* Says whether this thread may accept one connection more. */
 int serve_may_accept(struct server *server, u64 most);
 /* `accepted` is a socket from accept(). Returns 0, or -1 where it ended at once; it has its row then. */
@@ -146,8 +148,9 @@ int connection_begin(struct server *server, struct connection *connection, struc
                      const struct listener *listener, const struct sockaddr_in *peer);
 /* Writes the end of the row and lets the client go. */
 void connection_end(struct connection *connection, const struct failure *failure);
-/* An epoll of all listeners and of the wake-up, whose data are NULL. Returns -1 where there is none. */
+/* An epoll of all listeners and of the wake-up, whose data are NULL. Returns a negative error where there is none. */
 int serve_poll(struct server *server);
-void serve_events(struct server *server, struct tally *tally, u64 most);
+/* Returns 0, or a negative error. */
+int serve_events(struct server *server, struct tally *tally, u64 most);
 
 #endif

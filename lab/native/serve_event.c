@@ -69,7 +69,7 @@ static void admit(struct loop *loop, const struct listener *listener)
     socklen_t bytes = sizeof peer;
     int accepted = accept4(listener->socket, (struct sockaddr *)&peer, &bytes, SOCK_CLOEXEC | SOCK_NONBLOCK);
     if (accepted < 0) { /* another process was faster, or the client has gone; or there are too many files */
-        serve_rest(errno);
+        serve_rest(loop->server, errno);
         return;
     }
     struct connection *connection = malloc(sizeof *connection);
@@ -111,12 +111,12 @@ static int is_listener(const struct server *server, const void *event)
            event < (const void *)(server->listeners + server->listener_count);
 }
 
-void serve_events(struct server *server, struct tally *tally, u64 most)
+int serve_events(struct server *server, struct tally *tally, u64 most)
 {
     struct loop loop = {.server = server, .tally = tally, .most = most, .poll = serve_poll(server), .accepting = 1};
     struct epoll_event events[EVENTS_AT_ONCE];
     if (loop.poll < 0)
-        return;
+        return loop.poll;
     while (loop.accepting || loop.open) {
         int wait = expire(&loop);
         if (!loop.accepting && !loop.open)
@@ -133,4 +133,5 @@ void serve_events(struct server *server, struct tally *tally, u64 most)
         }
     }
     close(loop.poll);
+    return 0;
 }

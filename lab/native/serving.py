@@ -106,6 +106,7 @@ def _functions() -> ctypes.CDLL:
         "server_open": (pointer, [text, u64, u32, pointer, i64, ctypes.POINTER(number)]),
         "server_listen": (number, [pointer, u32, pointer, pointer, u32]),
         "server_run": (i64, [pointer, u32, u64]),
+        "server_starved": (u64, [pointer]),
         "server_stop": (None, [pointer]),
         "server_close": (None, [pointer]),
         "tls_settings_bytes": (u64, []),
@@ -278,9 +279,17 @@ class Server:
     def run(self, thread: int, most_connections: int = 0) -> int:
         """Serves in this thread, GIL released, until stop(), or until all threads together have had `most_connections`.
 
-        Returns the connections of this thread.
+        Returns the connections of this thread. Raises LabFault where it cannot even begin.
         """
-        return int(self._c.server_run(self._server, thread, most_connections))
+        served = int(self._c.server_run(self._server, thread, most_connections))
+        if served < 0:
+            raise LabFault(f"the server cannot serve: {os.strerror(-served)}")
+        return served
+
+    @property
+    def starved(self) -> int:
+        """How often no open file was left for a connection that was to be accepted."""
+        return int(self._c.server_starved(self._server))
 
     def stop(self) -> None:
         """From another thread: no connection is accepted any more; handshakes under way go on to their end."""

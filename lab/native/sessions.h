@@ -26,6 +26,8 @@ struct sessions {
 static inline int sessions_set(struct sessions *sessions, CK_FUNCTION_LIST_PTR functions, CK_SLOT_ID slot, u32 use,
                                const CK_SESSION_HANDLE *handles, u64 count)
 {
+    if (!count && (use == SESSION_OWN || use == SESSION_POOL))
+        return EINVAL; /* nobody would ever get one */
     CK_SESSION_HANDLE *copy = malloc((count + 1) * sizeof *copy);
     if (!copy)
         return ENOMEM;

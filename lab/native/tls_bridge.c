@@ -40,6 +40,7 @@ int tls_refuse(struct tls *tls, const char *why)
 
 static int load_direct(struct tls *tls)
 {
+    bridge_unload(tls);
     tls->properties = PUBLIC_FIRST;
     tls->library = OSSL_LIB_CTX_new();
     if (!tls->library || !OSSL_PROVIDER_add_builtin(tls->library, KEY_PROVIDER, key_provider_init) ||
@@ -52,6 +53,7 @@ static int load_direct(struct tls *tls)
 
 static int load_provider(struct tls *tls, const char *configuration, const char *pin)
 {
+    bridge_unload(tls);
     tls->library = OSSL_LIB_CTX_new();
     tls->pin = pin ? strdup(pin) : NULL;
     if (!tls->library || !OSSL_LIB_CTX_load_config(tls->library, configuration))

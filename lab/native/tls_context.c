@@ -138,13 +138,11 @@ PUBLIC int tls_renew_tickets(struct tls *tls)
     if (tls->settings.resumption != RESUMPTION_PER_PROCESS)
         return 0;
     ERR_clear_error();
-    if (RAND_priv_bytes(keys, sizeof keys) <= 0)
-        return tls_fail(tls, "no keys for tickets");
-    for (u32 i = 0; i < tls->settings.hosts; i++)
-        if (tls->hosts[i].context && !SSL_CTX_set_tlsext_ticket_keys(tls->hosts[i].context, keys, sizeof keys))
-            return tls_fail(tls, "the keys for tickets cannot be set");
+    int well = RAND_priv_bytes(keys, sizeof keys) > 0;
+    for (u32 i = 0; well && i < tls->settings.hosts; i++)
+        well = !tls->hosts[i].context || SSL_CTX_set_tlsext_ticket_keys(tls->hosts[i].context, keys, sizeof keys);
     OPENSSL_cleanse(keys, sizeof keys);
-    return 0;
+    return well ? 0 : tls_fail(tls, "this process has no keys of its own for tickets");
 }
 
 /* Gives back contexts, keys, and what the engine or the provider has of its module. */

@@ -239,7 +239,8 @@ static int decrypting_begin(void *context, void *key, const OSSL_PARAM given[])
 }
 
 /* A secret that does not come out right is replaced by chance, and the handshake fails later, so that nobody learns from
- * the server what was wrong with the padding (RFC 5246, 7.4.7.1). A token that fails is something else. */
+ * the server what was wrong with the padding (RFC 5246, 7.4.7.1). That is so where the token says what is wrong, with
+ * CKR_ENCRYPTED_DATA_INVALID or CKR_ENCRYPTED_DATA_LEN_RANGE. Any other code is a token that fails, and has its row. */
 static int decrypting_once(void *context, unsigned char *out, size_t *bytes, size_t room, const unsigned char *data,
                            size_t data_bytes)
 {

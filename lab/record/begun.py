@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -39,14 +40,24 @@ def recover(folder: Path) -> TrialRecord | None:
         check = how and Verification(mechanism(how["mechanism"], how["key"]), how["key"], how["public_pem"])
     except (ValueError, KeyError, TypeError) as problem:
         raise LabFault(f"{path}: is no note of a trial ({problem})") from None
-    processes = tuple(_cut_off(folder, process) for process in planned.processes)
+    processes = _with_rows(folder, planned.processes)
     return seal(folder, replace(planned, processes=processes, partial=True), check, key_in_token=key_in_token)
 
 
-def _cut_off(folder: Path, process: ProcessRecord) -> ProcessRecord:
+def _with_rows(folder: Path, planned: Sequence[ProcessRecord]) -> tuple[ProcessRecord, ...]:
+    """Those that are planned, and servers that took the place of others; who wrote rows was cut off."""
+    pids: dict[int, int] = {}
     for name in ("operations", "connections"):  # a server that inherited its context has done no step of a set-up
-        rows = folder / f"{name}-{process.index}.rows"
-        header = read_header(rows) if rows.exists() else None
-        if header is not None:
-            return replace(process, pid=int(header["pid"]), end="cut-off", finished=False)
-    return process
+        for path in folder.glob(f"{name}-*.rows"):
+            header = read_header(path)
+            if header is not None:
+                pids[int(header["process"])] = int(header["pid"])
+    known = {process.index: process for process in planned}
+    like = next((process for process in planned if process.role == "worker"), None)
+    for index in sorted(pids.keys() - known.keys()):
+        if like is not None:
+            known[index] = replace(like, index=index, planned=0)
+    return tuple(
+        replace(process, pid=pids[index], end="cut-off", finished=False) if index in pids else process
+        for index, process in sorted(known.items())
+    )

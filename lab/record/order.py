@@ -7,7 +7,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, field
-from typing import Literal
+from typing import Final, Literal
+
+ARRIVALS: Final = "arrivals.i64"
+"""File in the trial's folder with the instants of an open loop, ns after the release, of all threads or generators."""
+
+_GIVE_UP_BEFORE_DEADLINE_NS: Final = 500_000_000
 
 
 @dataclass(frozen=True)
@@ -99,6 +104,11 @@ class TrialOrder:
     deadline_ns: int
     seed: int
     tls: TlsOrder | None = None
+
+    @property
+    def give_up_ns(self) -> int:
+        """Instant of CLOCK_MONOTONIC after which no operation is begun any more, so that what is under way can end."""
+        return self.deadline_ns - _GIVE_UP_BEFORE_DEADLINE_NS
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))

@@ -67,7 +67,7 @@ def _seal(
     others: list[ProcessRecord] = []
     for file in calls:
         if file.pid not in index_of:
-            index_of[file.pid] = len(trial.processes) + len(others)
+            index_of[file.pid] = 1 + max((p.index for p in trial.processes), default=-1) + len(others)
             others.append(ProcessRecord(index_of[file.pid], "other", file.pid, "unknown", 0, 0, None, 1))
     # a program that unloads the tap and loads it again has a file of each time
     calls.sort(key=lambda file: (index_of[file.pid], int(file.rows["started_ns"][0]) if len(file.rows) else 0))

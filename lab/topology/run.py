@@ -30,7 +30,7 @@ from lab.tokens.preflight import check_certificate
 from lab.topology.interrupt import Interrupt
 from lab.topology.line import KeeperLine
 from lab.topology.tls_order import Certificates
-from lab.topology.trial import Bench, run_trial
+from lab.topology.trial import Bench, key_in_token, run_trial
 
 
 @dataclass
@@ -145,8 +145,7 @@ def run_trials(
         check = _verification(arm, prepared)
         hosts = certificates.hosts(arm, prepared.keys if prepared else {})
         place, record = run_trial(common, planned, arm, token, check, hosts)
-        in_token = arm.tls is None or arm.tls.bridge != "software"
-        records.append(seal(place, record, check, code_text if arm.tls else None, in_token))
+        records.append(seal(place, record, check, code_text if arm.tls else None, key_in_token(arm)))
         progress(planned, records[-1])
     return records
 

@@ -11,6 +11,7 @@ from typing import Final
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
+from lab.errors import LabFault
 from lab.native import library
 from lab.native.serving import TICKET_KEY_BYTES
 from lab.record.order import HostOrder, IntrudersOrder, TlsOrder
@@ -26,6 +27,7 @@ MOST_OPEN: Final = 4_096
 """Connections that a generator of an open loop has at a time; what is due beyond waits, and its response counts on."""
 
 _NS: Final = 1_000_000_000
+_SPECIAL: Final = frozenset("$#\\\"'")  # config(5) of OpenSSL: variables, comments, quotes
 _CONFIGURATION: Final = """openssl_conf = lab
 [lab]
 providers = providers
@@ -101,7 +103,7 @@ def tls_order(arm: Arm, hosts: Hosts, private: Path) -> TlsOrder:
     configuration = None
     if tls.bridge == "provider" and bridge_library:
         configuration = private / "openssl.cnf"
-        configuration.write_text(_CONFIGURATION.format(library=bridge_library, module=library("tap")))
+        configuration.write_text(_configuration(bridge_library, library("tap")))
     intruders = load.intruders
     return TlsOrder(
         server=tls.server,
@@ -116,7 +118,7 @@ def tls_order(arm: Arm, hosts: Hosts, private: Path) -> TlsOrder:
         port=tls.port or 0,
         vhost_by=tls.vhost_by or "sni",
         resumption=tls.resumption or "off",
-        ticket_key=secrets.token_hex(TICKET_KEY_BYTES),
+        ticket_key=secrets.token_hex(TICKET_KEY_BYTES) if tls.resumption == "shared" else "",
         timeout_ns=round(tls.timeout_s * _NS),
         trust=tls.trust,
         connections_per_child=(arm.topology and arm.topology.connections_per_child) or 0,
@@ -124,6 +126,13 @@ def tls_order(arm: Arm, hosts: Hosts, private: Path) -> TlsOrder:
         clients=load.clients or MOST_OPEN,
         intruders=IntrudersOrder(**intruders.model_dump()) if intruders else IntrudersOrder(),
     )
+
+
+def _configuration(provider: Path, module: Path) -> str:
+    for path in (provider, module):
+        if set(str(path)) & _SPECIAL:
+            raise LabFault(f"{path}: openssl.cnf cannot name it, because of one of {' '.join(sorted(_SPECIAL))} in it")
+    return _CONFIGURATION.format(library=provider, module=module)
 
 
 def _software_key(kind: str) -> tuple[str, str]:

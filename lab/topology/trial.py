@@ -19,7 +19,7 @@ from lab.plan import PlannedTrial, arrivals
 from lab.record.begun import note_begun
 from lab.record.folder import slug
 from lab.record.model import ProcessRecord, Role, TrialRecord
-from lab.record.order import ContextOrder, TlsOrder, TokenOrder, TrialOrder
+from lab.record.order import ARRIVALS, ContextOrder, TlsOrder, TokenOrder, TrialOrder
 from lab.record.seal import Verification
 from lab.scenario import Arm
 from lab.tokens.model import Token, TokenAccess
@@ -37,7 +37,6 @@ _MOST_ROWS: Final = 1 << 30
 _SET_UP_ROWS: Final = 4096
 _CALLS_PER_OPERATION: Final = 4
 _LEAST_CALL_ROWS: Final = 1 << 20
-ARRIVALS: Final = "arrivals.i64"
 
 
 @dataclass(frozen=True)
@@ -76,7 +75,7 @@ def run_trial(
         order = order_of(arm, planned, folder, access, due, tls)
         if due:
             np.concatenate(due).astype("<i8").tofile(folder / ARRIVALS)
-        note_begun(folder, _record(planned, arm, order, None), check)
+        note_begun(folder, _record(planned, arm, order, None), check, key_in_token(arm))
         watch = _play(bench, folder, order, _environment(arm, folder, order, access))
     except OSError as error:
         raise LabFault(f"{error.filename or folder}: {error.strerror}") from None
@@ -194,6 +193,11 @@ def _capacity(arm: Arm, due: tuple[NDArray[np.int64], ...]) -> int:
         return min(_MOST_ROWS, most + _SET_UP_ROWS + 2 * threads + busy)
     fastest_hz = _FASTEST_HZ.get(arm.workload.kind, _FASTEST_OTHER_HZ)
     return min(_MOST_ROWS, round(length_s * fastest_hz * threads) + _SET_UP_ROWS + busy)
+
+
+def key_in_token(arm: Arm) -> bool:
+    """Whether operations need the token, so that one without a recorded call went unseen."""
+    return arm.tls is None or arm.tls.bridge != "software"
 
 
 def _intruders(arm: Arm) -> int:

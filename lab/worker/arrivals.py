@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import mmap
 from pathlib import Path
-from typing import Final
 
-from lab.record.order import TrialOrder
-
-ARRIVALS: Final = "arrivals.i64"
+from lab.record.order import ARRIVALS, TrialOrder
 
 
 def arrivals_of(order: TrialOrder) -> memoryview:

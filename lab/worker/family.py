@@ -8,7 +8,7 @@ import socket
 import subprocess
 import traceback
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from lab import program
@@ -31,6 +31,7 @@ class Child:
     role: Literal["worker", "generator"] = "worker"
     ready: bool = False
     failed: bool = False  # its set-up did
+    released: bool = False  # it was told to begin its load
     finished: bool = False
     ended: bool = False
 
@@ -81,8 +82,9 @@ def spawn(order: TrialOrder, process: int, listeners: Sequence[socket.socket] = 
 
 
 def generator(order: TrialOrder, process: int) -> Child:
-    """A generator of load: a new program too, and no part of the server in any way."""
-    child = _start("lab.worker.generator", order, process, [])
+    """A generator of load: a new program too, no part of the server in any way, and told no secret of it."""
+    known = order.tls and replace(order.tls, software_keys=(), ticket_key="")
+    child = _start("lab.worker.generator", replace(order, token=None, tls=known), process, [])
     child.role = "generator"
     return child
 

@@ -19,10 +19,10 @@ from lab.native.loops import addresses
 from lab.record.order import TlsOrder, TrialOrder
 from lab.worker.arrivals import arrivals_of
 from lab.worker.channel import Channel
-from lab.worker.intruders import Intruders
-from lab.worker.process import die_with_parent, leave_no_core, let_stacks_be_read
+from lab.worker.intruders import Intruders, total
+from lab.worker.process import die_with_parent, leave_no_core, let_stacks_be_read, raise_limit_of_files
 
-_GIVE_UP_BEFORE_DEADLINE_NS: Final = 500_000_000
+_OTHER_FILES: Final = 64  # rows, the line to the root, libraries
 
 
 def greeting_of(tls: TlsOrder) -> Greeting:
@@ -50,11 +50,18 @@ def first_der(pem: str) -> bytes:
     return ssl.PEM_cert_to_DER_cert(begin + rest.partition(ssl.PEM_FOOTER)[0] + ssl.PEM_FOOTER)
 
 
-def slots_of(order: TrialOrder, tls: TlsOrder, part: int) -> int:
-    """Connections that generator `part`, from 0, may have at a time. Closed loop: its share of the clients."""
-    if order.open_loop:
-        return tls.clients
-    return tls.clients // tls.generators + (part < tls.clients % tls.generators)
+def slots_of(order: TrialOrder, tls: TlsOrder, part: int, most_files: int) -> int:
+    """Connections that generator `part`, from 0, may have at a time. Closed loop: its share of the clients.
+
+    Each takes one of `most_files`, as intruders do. An open loop gets by with fewer, for what is due waits and is
+    counted from when it was. Raises LabFault where there are too few.
+    """
+    room = most_files - _OTHER_FILES - (0 if part else total(tls.intruders))
+    share = tls.clients // tls.generators + (part < tls.clients % tls.generators)
+    wanted = min(tls.clients, max(room, 1)) if order.open_loop else share
+    if wanted > room:
+        raise LabFault(f"{most_files} open files are too few for {wanted} clients and the intruders: see ulimit -Hn")
+    return wanted
 
 
 def serve(order: TrialOrder, process: int, channel: Channel) -> int:
@@ -76,25 +83,23 @@ def _work(order: TrialOrder, process: int, channel: Channel) -> int:
     tls = order.tls
     if tls is None:
         raise LabFault("the order has no handshakes in it")
-    _raise_limit_of_files()
     part = process - order.processes - 1
-    slots = slots_of(order, tls, part)
+    slots = slots_of(order, tls, part, raise_limit_of_files())
     instants = arrivals_of(order)  # held for as long as the load runs
     arrivals = addresses(instants, order.arrivals)[part] if order.open_loop else None
     generator = Generator(Path(order.folder), process, order.capacity)
     generator.set(greeting_of(tls))
     if slots:
         generator.prepare(slots)
-    give_up_ns = order.deadline_ns - _GIVE_UP_BEFORE_DEADLINE_NS
     intruders = None
-    if part == 0 and tls.intruders != type(tls.intruders)():
-        intruders = Intruders(tls, order.warmup_ns, order.duration_ns, give_up_ns)
+    if part == 0 and total(tls.intruders):
+        intruders = Intruders(tls, order.warmup_ns, order.duration_ns, order.give_up_ns)
     channel.send("ready")
     release_ns = channel.wait_for("release").at_ns
     beside = intruders and threading.Thread(target=intruders.run, args=(release_ns,))
     if beside:
         beside.start()
-    rush = Rush(release_ns, order.warmup_ns, order.duration_ns, give_up_ns, slots, arrivals)
+    rush = Rush(release_ns, order.warmup_ns, order.duration_ns, order.give_up_ns, slots, arrivals)
     cpu_ns = -_loop_cpu_ns()
     if slots:
         generator.run(rush)
@@ -103,6 +108,7 @@ def _work(order: TrialOrder, process: int, channel: Channel) -> int:
     if intruders and beside:
         intruders.stop()
         beside.join()
+        intruders.check()
     channel.send("finished", cpu_ns=cpu_ns, busy_ns=busy_ns)
     channel.wait_for("leave")
     generator.close()
@@ -113,12 +119,6 @@ def _loop_cpu_ns() -> int:
     """Of this thread alone, which is the loop: the intruders beside it are no part of what limits it."""
     used = resource.getrusage(resource.RUSAGE_THREAD)
     return round((used.ru_utime + used.ru_stime) * 1e9)
-
-
-def _raise_limit_of_files() -> None:
-    """A connection is an open file, and the usual limit of a shell is 1024."""
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def main() -> None:

@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, get_args
 
+from lab.errors import LabFault
 from lab.record.order import IntrudersOrder, TlsOrder
 
 Manner = Literal["silent", "rubbish", "reset", "mismatch"]
@@ -38,6 +39,11 @@ class Visit:
     at_ns: int
     host: int
     manner: Manner
+
+
+def total(order: IntrudersOrder) -> int:
+    """All that are planned, of every manner."""
+    return sum(getattr(order, manner) for manner in MANNERS)
 
 
 def visits(order: IntrudersOrder, hosts: int, warmup_ns: int, duration_ns: int) -> list[Visit]:
@@ -80,11 +86,27 @@ class Intruders:
         self._patience_ns = _PATIENCE * tls.timeout_ns
         self._give_up_ns = give_up_ns
         self._selector = selectors.DefaultSelector()
+        self._made = 0
+        self._fault: OSError | None = None
         self._over = os.eventfd(0, os.EFD_CLOEXEC)
         self._selector.register(self._over, selectors.EVENT_READ)
 
     def run(self, release_ns: int) -> int:
         """Returns the number of connections that were tried: all that are planned, unless it had to give up."""
+        try:
+            self._made = self._run(release_ns)
+        except OSError as error:
+            self._fault = error  # it would be lost in this thread: see check()
+        return self._made
+
+    def check(self) -> None:
+        """Raises LabFault where not all visits were made that are planned: they are counted by the plan."""
+        if self._fault is not None:
+            raise LabFault(f"the intruders gave up: {self._fault.strerror}")
+        if self._made < len(self._visits):
+            raise LabFault(f"only {self._made} of {len(self._visits)} intruders came before the trial's time was over")
+
+    def _run(self, release_ns: int) -> int:
         waiting = list(self._visits)
         until_ns = self._give_up_ns
         while self._selector.get_map() or waiting:  # the load goes on, or somebody is held, or is to come

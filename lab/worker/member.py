@@ -19,8 +19,6 @@ from lab.worker.context import Context, NativeContext, NullContext
 from lab.worker.policies import policy_of
 from lab.worker.steps import SetUpFailed
 
-_GIVE_UP_BEFORE_DEADLINE_NS = 500_000_000
-
 
 def context_of(order: TrialOrder) -> Context:
     """The context that the order's driver makes; python-pkcs11 is imported only by those who use it."""
@@ -129,7 +127,7 @@ def _load(
             release_ns,
             order.warmup_ns,
             order.duration_ns,
-            order.deadline_ns - _GIVE_UP_BEFORE_DEADLINE_NS,
+            order.give_up_ns,
             parts[thread],
             refusal=refusal,
         )

@@ -36,6 +36,16 @@ def leave_no_core() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (least, least))
 
 
+def raise_limit_of_files() -> int:
+    """Lets this process, and its children, have as many open files as it may; returns how many. A connection is one.
+
+    A shell's usual limit of 1024 would be what a server with many clients is found to have.
+    """
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    return most
+
+
 def pss_kib(pid: int) -> int | None:
     """Proportional set size of a process in KiB; None where the kernel does not tell or the process is gone."""
     try:

@@ -29,7 +29,7 @@ from lab.worker.family import Child, fork, generator, spawn
 from lab.worker.listeners import listen
 from lab.worker.member import context_of, drive_of
 from lab.worker.policies import policy_of
-from lab.worker.process import die_with_parent, leave_no_core, let_stacks_be_read, pss_kib
+from lab.worker.process import die_with_parent, leave_no_core, let_stacks_be_read, pss_kib, raise_limit_of_files
 from lab.worker.steps import SetUpFailed
 
 REPORT_FD: Final = 3
@@ -59,6 +59,7 @@ class Root:
         self.children: list[Child] = []
         self.selector = selectors.DefaultSelector()
         self.released_ns: int | None = None  # while servers serve: ends replaced, set-ups released at once
+        self.last_process = 0  # the highest number of a child so far
         self.vacancies = 0  # of servers that ended after their share
         self.newest: Child | None = None  # of their replacements
         self.patient_until_s = 0.0  # with the newest, until the next may follow
@@ -121,6 +122,7 @@ class Root:
 
     def _adopt(self, child: Child) -> None:
         self.children.append(child)
+        self.last_process = max(self.last_process, child.process)
         self.selector.register(child.handle, selectors.EVENT_READ, (child, "handle"))
         self.selector.register(child.channel, selectors.EVENT_READ, (child, "channel"))
         report("born", process=child.process, pid=child.pid, role=child.role)
@@ -153,7 +155,7 @@ class Root:
         at_ns = time.monotonic_ns() + _RELEASE_AHEAD_NS + _RELEASE_AHEAD_PER_WORKER_NS * len(self.children)
         report("released", at_ns=at_ns)
         self.released_ns = at_ns if self.generators else None
-        self._tell_all("release", at_ns)
+        self._tell_all("release", at_ns)  # also to those that are not ready yet: it waits for them
 
     def _after_children(self) -> None:
         """The parent's context must have survived its children."""
@@ -174,6 +176,7 @@ class Root:
             child.channel.send(word, at_ns)
         except OSError:
             return  # it is ending; its handle will say so
+        child.released |= word == "release"
         if word == "begin":
             report("begun", process=child.process)
 
@@ -211,7 +214,10 @@ class Root:
         else:
             report(message.word, process=child.process, failure=message.failure)
         if self.released_ns is not None and self._churns(child):
-            self._tell(child, "leave" if child.finished else "release", self.released_ns)
+            if child.finished:
+                self._tell(child, "leave")
+            elif not child.released:
+                self._tell(child, "release", self.released_ns)
 
     def _churns(self, child: Child) -> bool:
         """Whether it ends after its share of connections, and another one takes its place."""
@@ -225,6 +231,7 @@ class Root:
         report("ended", process=child.process, status=child.reap())
         if self.released_ns is not None and self._churns(child) and child.finished:
             self.vacancies += 1
+            self.children.remove(child)  # others come and go, and none should be dearer than the first
 
     def _fill(self) -> None:
         """Bears replacements; with a staggered start, one when the last has logged in, as at the beginning."""
@@ -234,7 +241,7 @@ class Root:
             if waits and now_s < self.patient_until_s:
                 return
             self.vacancies -= 1
-            self._bear(1 + max(one.process for one in self.children))
+            self._bear(1 + self.last_process)
             self.newest = self.children[-1]
             self.patient_until_s = now_s + _STAGGER_PATIENCE_S
             self._tell(self.newest, "begin")
@@ -244,6 +251,7 @@ def main() -> None:
     die_with_parent(int(sys.argv[1]))
     let_stacks_be_read()
     leave_no_core()
+    raise_limit_of_files()
     order = TrialOrder.from_json(sys.stdin.read())
     try:
         Root(order).run()

@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from lab.errors import LabFault
 from lab.native.serving import Server
 from lab.record.order import TlsOrder, TrialOrder
 from lab.worker.channel import Channel
@@ -43,7 +44,10 @@ def serve(
         return 0, 0
     begun_ns, cpu_ns = time.monotonic_ns(), time.process_time_ns()
     _accept(order, order.tls, channel, server)
+    starved = server.starved
     server.close()
+    if starved:
+        raise LabFault(f"no open file was left for a connection, {starved} times: raise the limit (ulimit -Hn)")
     return time.process_time_ns() - cpu_ns, time.monotonic_ns() - begun_ns
 
 
@@ -58,14 +62,21 @@ def _accept(order: TrialOrder, tls: TlsOrder, channel: Channel, server: Server) 
     The first is this very thread, which made the context: a process of one thread must look like one to the module.
     """
     over = os.eventfd(0)
+    faults: list[LabFault] = []
 
     def watch() -> None:
-        ready, _, _ = select.select([over, channel.fileno()], [], [])
-        if over not in ready:
-            server.stop()
+        waiting = select.poll()
+        waiting.register(over, select.POLLIN)
+        waiting.register(channel, select.POLLIN)
+        if all(ready != over for ready, _ in waiting.poll()):
+            server.stop()  # whatever it is: stop, or the end of the root
 
     def run(thread: int) -> None:
-        server.run(thread, tls.connections_per_child)
+        try:
+            server.run(thread, tls.connections_per_child)
+        except LabFault as fault:
+            faults.append(fault)
+            server.stop()
 
     watcher = threading.Thread(target=watch)
     others = [threading.Thread(target=run, args=(thread,)) for thread in range(1, order.threads)]
@@ -77,3 +88,5 @@ def _accept(order: TrialOrder, tls: TlsOrder, channel: Channel, server: Server) 
     os.eventfd_write(over, 1)
     watcher.join()
     os.close(over)
+    if faults:
+        raise faults[0]

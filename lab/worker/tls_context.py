@@ -103,7 +103,7 @@ class Loaded:
         raise LabFault('inherit = "context" is refused for this bridge')
 
     def reload(self, tls: Tls, drive: Drive, threads: int) -> None:
-        with step(drive, "finalize"), _as_step():
+        with step(drive, "tls_unload"), _as_step():
             tls.unload()
         self.load(tls, drive, threads)
 
@@ -218,7 +218,7 @@ class TlsContext:
         # An engine or a provider may have made a context of this process's own, whoever made what it inherited; a
         # server that exits in order gives OpenSSL's objects back, and what the library does then is its affair.
         if own_context or not self._bridge.keeps_hosts:
-            with step(drive, "finalize", "teardown"):
+            with step(drive, "tls_unload", "teardown"):
                 self.tls.close()
         self._bridge.leave(drive, own_context, own_sessions)
 

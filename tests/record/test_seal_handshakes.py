@@ -156,3 +156,23 @@ def test_notes_of_an_earlier_version_are_read(folder: Path) -> None:
     del noted["key_in_token"]
     (folder / "begun.json").write_text(json.dumps(noted))
     assert recover(folder) is not None
+
+
+def test_a_server_in_the_place_of_another_is_a_worker_after_the_coordinator_s_death_too(folder: Path) -> None:
+    """Rows say who they are of: it is in no note, because nobody knew of it before."""
+    replacement = rows(CONNECTION, state=[ENDED], side=[SIDE["server"]], random=[15], code=[0], layer=[0])
+    write_rows(folder / "connections-3.rows", replacement, pid=998, process=3)
+    for pid in (998, 1001, 997):
+        write_rows(folder / f"calls-{pid}.rows", rows(CALL, state=[ENDED], object=[pid]), pid=pid, process=0)
+    note_begun(folder, record(worker(1, end="never-started", pid=0), generator(2, 5, end="never-started", pid=0)), None)
+    found = recover(folder)
+    assert found is not None
+    assert [(process.index, process.pid, process.role) for process in found.processes] == [
+        (1, 1001, "worker"),
+        (2, 1002, "generator"),
+        (3, 998, "worker"),
+        (4, 997, "other"),
+    ]
+    assert found.invalid_because == ()
+    calls = stored(folder).calls
+    assert dict(zip(calls["object"].tolist(), calls["process"].tolist(), strict=True)) == {1001: 1, 998: 3, 997: 4}

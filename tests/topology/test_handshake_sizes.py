@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import resource
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 
 from tests.combined import LOAD_PHASES, Sealed, Tables, run
@@ -93,3 +97,21 @@ def test_arrivals_beyond_the_connections_that_may_be_open_wait_and_are_not_dropp
     lag = (rows.started_ns - rows.intended_ns) / 1e6
     assert lag.max() > 1000 * MORE_THAN_OPEN["duration_s"]  # counted, and in the response
     assert one.arm["response_ms"]["max"] >= lag.max()
+
+
+@pytest.fixture
+def few_files() -> Iterator[None]:
+    """The soft limit that some shells have, and less."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (128, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.usefixtures("few_files")
+def test_a_shell_s_limit_of_open_files_is_neither_the_server_s_nor_the_generator_s(tmp_path: Path) -> None:
+    load = {**OPEN, "rate_hz": 100, "intruders": {"silent": 300}}
+    arms: dict[str, Tables] = {"event": {"topology": {"kind": "event", "processes": 1}, "load": load}}
+    (one,) = run(tmp_path, '[workload]\nkind = "handshake"\n[tls]\ntimeout_s = 3\n', arms).values()
+    assert (one.arm["ok"], one.arm["fail"]) == (one.arm["planned"], 0)
+    assert one.arm["connections"]["accepted"] == one.arm["planned"] + 300

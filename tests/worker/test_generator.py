@@ -27,6 +27,7 @@ from lab.worker.generator import first_der, greeting_of, slots_of
 from tests.native.answering import NAME, Credential, credential, serving, shake
 
 MS = 1_000_000
+MANY = 100_000  # open files
 
 
 @pytest.fixture(scope="module")
@@ -174,8 +175,17 @@ def test_intruders_are_the_first_generator_s_and_no_rows(trusted: Credential, tm
 
 def test_clients_of_a_closed_loop_are_dealt_over_the_generators(trusted: Credential, tmp_path: Path) -> None:
     tls = tls_order(1, pem(trusted), generators=3, clients=8)
-    assert [slots_of(trial_order(tmp_path, tls), tls, part) for part in range(3)] == [3, 3, 2]
-    assert [slots_of(trial_order(tmp_path, tls, open_loop=True), tls, part) for part in range(3)] == [8, 8, 8]
+    assert [slots_of(trial_order(tmp_path, tls), tls, part, MANY) for part in range(3)] == [3, 3, 2]
+    assert [slots_of(trial_order(tmp_path, tls, open_loop=True), tls, part, MANY) for part in range(3)] == [8, 8, 8]
+
+
+def test_clients_that_cannot_all_have_a_file_are_a_fault_of_the_lab_and_arrivals_wait(
+    trusted: Credential, tmp_path: Path
+) -> None:
+    tls = tls_order(1, pem(trusted), clients=300, intruders=IntrudersOrder(silent=100))
+    assert slots_of(trial_order(tmp_path, tls, open_loop=True), tls, 0, most_files=400) < 300
+    with pytest.raises(LabFault, match="400 open files are too few for 300 clients"):
+        slots_of(trial_order(tmp_path, tls), tls, 0, most_files=400)
 
 
 def test_a_server_of_others_is_verified_and_told_of_the_end(trusted: Credential) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import ssl
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from lab.errors import LabFault
 from lab.record.order import HostOrder, IntrudersOrder
 from lab.worker.intruders import RUBBISH, Intruders, client_hello, visits
 from tests.native.answering import Answer, credential, serving
@@ -152,3 +154,22 @@ def test_nothing_is_left_open() -> None:
 
 def test_a_client_hello_is_fresh_each_time() -> None:
     assert client_hello("1.3", shared=True) != client_hello("1.3", shared=True)
+
+
+def test_intruders_that_cannot_all_come_are_a_fault_of_the_lab(monkeypatch: pytest.MonkeyPatch) -> None:
+    order = tls_order(1, "", intruders=IntrudersOrder(silent=3))
+    none_came = Intruders(order, 0, 10 * MS, give_up_ns=0)
+    none_came.stop()
+    assert none_came.run(time.monotonic_ns()) == 0
+    with pytest.raises(LabFault, match="only 0 of 3 intruders came"):
+        none_came.check()
+
+    def no_more(*_: object) -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    broken = Intruders(order, 0, 10 * MS, time.monotonic_ns() + 60_000 * MS)
+    monkeypatch.setattr(socket, "socket", no_more)
+    broken.stop()
+    broken.run(time.monotonic_ns())
+    with pytest.raises(LabFault, match="the intruders gave up: Too many open files"):
+        broken.check()
