@@ -97,8 +97,8 @@ def test_arms_that_do_not_fit_in_a_table_have_a_paragraph_each() -> None:
 
 
 @pytest.mark.parametrize("path", SCENARIOS, ids=lambda path: path.stem)
-def test_a_shipped_scenario_is_to_take_under_a_minute_and_fits_80_columns(path: Path) -> None:
+def test_a_shipped_scenario_is_to_take_about_a_minute_at_most_and_fits_80_columns(path: Path) -> None:
     text = source.read(path)
 
-    assert describe.minimum_s(parse(text, path.name)) < 60
+    assert describe.minimum_s(parse(text, path.name)) < 70
     assert max(len(line) for line in described(text, width=80).splitlines()) <= 80

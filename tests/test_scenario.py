@@ -361,3 +361,10 @@ def test_importing_the_package_does_not_import_pydantic() -> None:
     check = "import sys, lab.scenario, lab.errors; sys.exit('pydantic' in sys.modules)"
 
     assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("written", ["1.2", '"1.2"'])
+def test_a_tls_version_may_be_written_as_the_number_that_it_looks_like(written: str) -> None:
+    scenario = parse('[workload]\nkind = "handshake"\n', "a.toml", [f"tls.version={written}"])
+    assert scenario.arms[0].tls
+    assert scenario.arms[0].tls.version == "1.2"

@@ -69,7 +69,7 @@ def of_the_lab(operations: Table) -> list[str]:
 
 
 def of_connections(served: Table, texts: Mapping[int, str] | None = None) -> list[Failure]:
-    """Failed rows of one server, intruders' included."""
+    """Failed rows of one server's connections."""
     failed = served["outcome"] == columns.FAIL
     return _merged_in_process(_failed(served, failed, np.zeros(failed.size, np.bool_), "server", texts or {}))
 

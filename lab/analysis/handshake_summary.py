@@ -31,6 +31,7 @@ def connections(trials: Sequence[TrialFacts]) -> dict[str, Any] | None:
     return {
         "accepted": sum(one.accepted for one in ours) if ours else None,
         "joined": joined if ours else None,
+        "client_only": sum(one.client_only for one in ours) if ours else None,
         "join_share": joined / well if well else None,
         "resumed": sum(one.resumed for one in found),
         "strangers": [

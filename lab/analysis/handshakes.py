@@ -52,6 +52,7 @@ class HandshakeFacts:
     accepted: int  # server rows, intruders included
     well: int  # handshakes that ended well for their client
     joined: int  # and have a server's row
+    client_only: int  # of these, that failed for their server all the same
     resumed: int
     strangers: Mapping[tuple[str | None, str], int]  # server rows without a client's: by layer and name of failure
     parts: Mapping[str, Distribution]  # of measured handshakes that ended well and joined
@@ -81,6 +82,7 @@ class Handshakes:
     _first_ms: dict[int, float] = field(default_factory=dict)
     _failures: list[tuple[int, Failure]] = field(default_factory=list)
     _accepted: int = 0
+    _client_only: int = 0
     _resumed: int = 0
     _well: int = 0
 
@@ -131,6 +133,7 @@ class Handshakes:
             accepted=self._accepted,
             well=self._well,
             joined=int(np.count_nonzero(clients.taken & clients.well)),
+            client_only=self._client_only,
             resumed=self._resumed,
             strangers=dict(self._strangers),
             parts={part: merged(self._shares[part]) for part in PARTS},
@@ -153,8 +156,11 @@ class Handshakes:
             rows = {name: column[served] for name, column in rows.items()}
         clients = self._clients()
         self._accepted += int(served.sum())
-        self._failures += [(process, one) for one in failures.of_connections(rows, self.texts)]
         partner = partners(clients, rows)
+        known = {name: rows[name][partner >= 0] for name in ("layer", "function", "code", "outcome")}
+        self._failures += [(process, one) for one in failures.of_connections(known, self.texts)]
+        own = partner[(partner >= 0) & (rows["outcome"] == columns.FAIL)]
+        self._client_only += int(np.count_nonzero(clients.well[own]))
         self._strangers.update(_names(rows, np.flatnonzero(partner < 0), self.texts))
         owner = np.empty(0, np.intp) if calls is None else owners(rows, calls)
         self._tell(clients, partner, rows, calls, owner)

@@ -72,6 +72,7 @@ def _bridge(name: str) -> Part:
     what = f"tls.bridge = {name}"
     try:
         library = bridges.library_of(name)
+        bridges.loadable(name, library)
     except ScenarioError as error:
         return Part(what, False, _said(error).removeprefix(f"{name}: "))
     version = bridges.version_of(library)

@@ -58,6 +58,12 @@ def _served(arm: Arm) -> str:
     return count(least) if least == most else f"{count(least)} to {count(most)}"
 
 
+def _client_only(arm: Arm) -> str:
+    """0 in summaries that are older than this figure."""
+    found = arm["connections"]
+    return words.MISSING if found["accepted"] is None else count(found.get("client_only", 0))
+
+
 def _strangers(arm: Arm) -> str:
     found = arm["connections"]
     return words.MISSING if found["accepted"] is None else count(sum(one["count"] for one in found["strangers"]))
@@ -75,6 +81,7 @@ def _host(name: str) -> Callable[[Arm], str]:
 CONNECTIONS: Final[tuple[Line, ...]] = (
     ("accepted by the server", lambda arm: count(arm["connections"]["accepted"])),
     ("joined with their client", _joined),
+    ("ended well for the client only", _client_only),
     ("strangers (no such client)", _strangers),
     ("resumed", lambda arm: count(arm["connections"]["resumed"])),
     ("handshakes of a process", _served),

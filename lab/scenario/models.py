@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from lab.errors import ScenarioError
 
@@ -40,7 +40,10 @@ Mechanism = Literal[
     "SHA512_RSA_PKCS_PSS",
 ]
 Driver = Literal["native", "python-pkcs11"]
-TlsVersion = Literal["1.2", "1.3"]
+TlsVersion = Annotated[
+    Literal["1.2", "1.3"],
+    BeforeValidator(lambda value: _VERSIONS.get(value, value) if isinstance(value, float) else value),
+]
 Bridge = Literal["direct", "engine", "provider", "software"]
 Server = Literal["lab", "external"]
 KeyExchange = Literal["ecdhe", "rsa"]
@@ -56,6 +59,9 @@ MAX_VHOSTS = 1_000
 MAX_INTRUDERS = 10_000
 MAX_ADDRESSES = 253
 """Virtual hosts by IP address are 127.0.0.2 and up, in one network of 256 (127.0.0.255 is its broadcast address)."""
+
+_VERSIONS: Final[Mapping[object, str]] = {1.2: "1.2", 1.3: "1.3"}
+"""Versions written as numbers, as in --set tls.version=1.2, where quotes would have to survive the shell."""
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 ARM_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9 ._=+-]{0,99}$"

@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ from lab.tokens.needs import ArmSettings
 # OpenSSL_version(3): "ENGINESDIR: ..." and "MODULESDIR: ..."
 _VERSION, _ENGINES_DIRECTORY, _MODULES_DIRECTORY = 6, 5, 8
 _PATIENCE_S: Final = 10
+_HAS_SYMBOL: Final = "import ctypes, sys; getattr(ctypes.CDLL(sys.argv[1]), sys.argv[2])"
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,7 @@ class Library:
     override: str  # environment variable with its path, where it lies elsewhere or another build is wanted
     what: str
     package: str  # of Debian
+    symbol: str  # what OpenSSL calls first
     patterns: tuple[str, ...]  # where it lies if it is not where OpenSSL looks
 
 
@@ -39,6 +42,7 @@ LIBRARIES: Final[Mapping[str, Library]] = {
         "LAB_ENGINE",
         "the OpenSSL engine of libp11",
         "libengine-pkcs11-openssl",
+        "bind_engine",
         (
             "/usr/lib/*/engines-3/pkcs11.so",  # Debian
             "/usr/lib64/engines-3/pkcs11.so",  # Fedora
@@ -50,6 +54,7 @@ LIBRARIES: Final[Mapping[str, Library]] = {
         "LAB_PROVIDER",
         "pkcs11-provider",
         "pkcs11-provider (on Debian 12 from bookworm-backports)",
+        "OSSL_provider_init",
         (
             "/usr/lib/*/ossl-modules/pkcs11.so",
             "/usr/lib64/ossl-modules/pkcs11.so",
@@ -107,13 +112,29 @@ def library_of(bridge: str) -> Path:
     )
 
 
+def loadable(bridge: str, library: Path) -> None:
+    """Raises ScenarioError, `tls.bridge: ...`, where a file is not what OpenSSL could load as this bridge.
+
+    A process of its own looks for the one symbol that OpenSSL calls, so that nothing of it is ever mapped here.
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", _HAS_SYMBOL, str(library), LIBRARIES[bridge].symbol],
+        capture_output=True,
+        timeout=_PATIENCE_S,
+        check=False,
+    )
+    if done.returncode:
+        kind = "engine" if bridge == "engine" else "provider"
+        raise ScenarioError(f"tls.bridge: {bridge}: {library} is no {kind} that OpenSSL could load")
+
+
 def preflight(arms: Iterable[ArmSettings], file: str) -> None:
     """Raises ScenarioError, `file: arm "a": tls.bridge: ...`, for the first arm whose bridge is not here."""
     for arm in arms:
         bridge = arm.tls.bridge if arm.tls is not None else None
         if bridge is not None and bridge in LIBRARIES:
             try:
-                library_of(bridge)
+                loadable(bridge, library_of(bridge))
             except ScenarioError as error:
                 raise ScenarioError(f'{file}: arm "{arm.name}": {error}') from None
 

@@ -27,6 +27,7 @@ def test_an_arm_of_handshakes_says_who_joined_over_all_its_trials() -> None:
     assert found["connections"] == {
         "accepted": 32,
         "joined": 30,
+        "client_only": 0,
         "join_share": 1.0,
         "resumed": 0,
         "strangers": [{"layer": "tls", "code": "no shared cipher", "count": 2}],
@@ -70,6 +71,7 @@ def test_of_a_server_that_the_lab_did_not_start_only_the_client_s_side_is_known(
     assert found["connections"] == {
         "accepted": None,
         "joined": None,
+        "client_only": None,
         "join_share": None,
         "resumed": 0,
         "strangers": [],

@@ -75,12 +75,33 @@ def test_both_ends_of_a_failure_are_told_each_by_its_name() -> None:
 def test_what_both_ends_call_by_one_name_is_told_of_each() -> None:
     failed: dict[str, Any] = {"outcome": "fail", "layer": "network", "code": 110}
     builder = TrialBuilder().operation(9, kind="handshake", **failed)
+    builder.connection(9, "client", random=1, operation=0, opened=1, ended=2, outcome="fail")
     builder.connection(1, "server", random=1, opened=1, ended=2, **failed)
     facts = builder.examine(record(worker(1), generator(9, 1)))
     assert [(one.side, one.code) for one in facts.failures] == [
         ("client", "timed out (ETIMEDOUT)"),
         ("server", "timed out (ETIMEDOUT)"),
     ]
+
+
+def test_a_stranger_s_failure_is_no_failure_of_a_handshake() -> None:
+    builder = TrialBuilder().handshake(1, at=1)
+    builder.connection(1, "server", random=5, opened=1, ended=2, outcome="fail", layer="network", code=110)
+    facts = builder.examine(record(worker(1), generator(9, 1)))
+    assert facts.failures == ()
+    assert facts.handshakes
+    assert facts.handshakes.strangers == {("network", "timed out (ETIMEDOUT)"): 1}
+
+
+def test_a_handshake_that_ended_well_for_its_client_only_is_counted_as_such() -> None:
+    builder = TrialBuilder().handshake(1, at=1)
+    builder.operation(9, 1, at=10, kind="handshake")
+    builder.connection(9, "client", random=2, operation=1, opened=10, ended=11)
+    builder.connection(1, "server", random=2, opened=10, ended=11, outcome="fail", code=0x5, function="C_Sign")
+    facts = builder.examine(record(worker(1), generator(9, 2)))
+    assert facts.handshakes
+    assert (facts.handshakes.well, facts.handshakes.joined, facts.handshakes.client_only) == (2, 2, 1)
+    assert [(one.side, one.code) for one in facts.failures] == [("server", "CKR_GENERAL_ERROR")]
 
 
 def test_openssl_s_words_name_a_failure() -> None:

@@ -12,20 +12,14 @@ from typing import Any
 
 import pytest
 
-from lab.errors import LabFault
-from lab.native.serving import Mode, Server, ServingError, Tls, code_text
+from lab.native.serving import Mode, Tls, code_text
 from lab.record.dtypes import ENDED, LAYER, NETWORK, SIDE, TLS
 from tests.native.serving import (
-    CAPACITY,
     LONG_NS,
-    certificate,
     client_context,
     greet,
     host_name,
     is_stamped,
-    listener,
-    private_key,
-    public_key,
     serving,
     software,
     try_to_greet,
@@ -149,105 +143,6 @@ def test_the_address_that_a_client_connects_to_chooses_the_host(mode: Mode, tmp_
 
     assert got == [certificates[host] for host in asked]
     assert rows["vhost"].tolist() == asked
-
-
-def test_a_silent_client_is_timed_out_and_others_are_served(mode: Mode, tmp_path: Path) -> None:
-    tls, _ = software()
-    with serving(tls, tmp_path, mode, timeout_ns=SHORT_NS) as served:
-        with socket.create_connection(served.address) as silent:
-            assert silent.recv(1) == b""
-        greet(served.address, client_context())
-        served.stop()
-        first, second = served.rows()
-
-    assert (first["layer"], first["code"]) == (LAYER["network"], ETIMEDOUT)
-    assert first["ended_ns"] - first["opened_ns"] >= SHORT_NS
-    assert (first["random"], first["version"]) == (0, 0)
-    assert second["code"] == 0
-
-
-def test_an_event_loop_serves_others_while_clients_are_silent(tmp_path: Path) -> None:
-    tls, _ = software()
-    with serving(tls, tmp_path, "event") as served, ExitStack() as silent:
-        for _ in range(5):
-            silent.enter_context(socket.create_connection(served.address))
-        greet(served.address, client_context())
-        silent.close()
-        served.stop()
-        rows = served.rows()
-
-    assert rows["code"].tolist() == [NETWORK["closed"]] * 5 + [0]
-
-
-def test_what_is_not_tls_is_called_so(mode: Mode, tmp_path: Path) -> None:
-    tls, _ = software()
-    with serving(tls, tmp_path, mode) as served:
-        for rubbish in (RUBBISH, bytes(64)):
-            with socket.create_connection(served.address) as raw:
-                raw.sendall(rubbish)
-                while raw.recv(64):
-                    pass
-        served.stop()
-        rows = served.rows()
-
-    assert {(row["layer"], row["code"]) for row in rows} == {(LAYER["tls"], TLS["not_tls"])}
-
-
-def test_a_client_that_closes_or_resets_in_the_middle_is_a_matter_of_the_network(
-    mode: Mode, reset_connection: socket.socket, tmp_path: Path
-) -> None:
-    tls, _ = software()
-    with serving(tls, tmp_path, mode) as served:
-        with socket.create_connection(served.address) as raw:
-            raw.sendall(b"\x16\x03")
-        greet(served.address, client_context())
-        reset_connection.connect(served.address)
-        reset_connection.sendall(b"\x16\x03")
-        reset_connection.close()
-        greet(served.address, client_context())
-        served.stop()
-        rows = served.rows()
-
-    failed = [(row["layer"], row["code"]) for row in rows if row["code"]]
-    assert failed == [(LAYER["network"], NETWORK["closed"]), (LAYER["network"], ECONNRESET)]
-
-
-def test_versions_that_do_not_meet_are_named(mode: Mode, tmp_path: Path) -> None:
-    tls, _ = software(version="1.3")
-    with serving(tls, tmp_path, mode) as served:
-        with pytest.raises(ssl.SSLError, match="ALERT_PROTOCOL_VERSION"):  # and no reset that hides the alert
-            greet(served.address, client_context("1.2"))
-        served.stop()
-        (row,) = served.rows()
-
-    assert (row["layer"], row["code"]) == (LAYER["tls"], TLS["no_shared_version"])
-
-
-def test_an_alert_of_the_client_is_received(mode: Mode, tmp_path: Path) -> None:
-    tls, _ = software()
-    strict = client_context()
-    strict.verify_mode = ssl.CERT_REQUIRED
-    with serving(tls, tmp_path, mode) as served:
-        with pytest.raises(ssl.SSLCertVerificationError):
-            greet(served.address, strict)
-        served.stop()
-        (row,) = served.rows()
-
-    assert (row["layer"], row["code"]) == (LAYER["tls"], TLS["alert_received"] + UNKNOWN_CA)
-
-
-def test_an_alert_of_the_server_s_own_is_sent(mode: Mode, tmp_path: Path) -> None:
-    tls, _ = software()
-    hello_of_one_byte = bytes.fromhex("1603010005 01000001 00".replace(" ", ""))
-    with serving(tls, tmp_path, mode) as served:
-        with socket.create_connection(served.address) as raw:
-            raw.sendall(hello_of_one_byte)
-            while raw.recv(64):
-                pass
-        served.stop()
-        (row,) = served.rows()
-
-    assert (row["layer"], row["code"]) == (LAYER["tls"], TLS["alert_sent"] + DECODE_ERROR)
 
 
 @pytest.mark.parametrize("version", ["1.2", "1.3"])
@@ -381,62 +276,3 @@ def test_a_handshake_with_itself_needs_no_network() -> None:
     tls.close()
 
     assert [(one.code, one.version, one.session) for one in outcomes] == [(0, 0x0303, 0)] * 2
-
-
-def test_a_certificate_of_another_key_is_refused() -> None:
-    tls = Tls("software")
-    tls.key(0, private_key("ec"))
-    with pytest.raises(ServingError, match=r"the TLS context cannot be made.*key values mismatch") as refused:
-        tls.context(0, certificate(public_key(private_key("ec")), host_name(0)))
-
-    assert (refused.value.layer, code_text(refused.value.code)) == (
-        "openssl",
-        "x509 certificate routines: key values mismatch",
-    )
-
-
-@pytest.mark.parametrize(
-    ("what", "text"), [("key", "private key cannot be had"), ("host", "no such host"), ("context", "has no key")]
-)
-def test_what_cannot_be_made_says_why(what: str, text: str) -> None:
-    tls = Tls("software")
-    steps = {
-        "key": lambda: tls.key(0, "no key"),
-        "host": lambda: tls.key(1, private_key("ec")),
-        "context": lambda: tls.context(0, "no certificate"),
-    }
-    with pytest.raises(ServingError, match=text):
-        steps[what]()
-
-
-def test_an_object_can_be_loaded_again_after_it_was_unloaded() -> None:
-    tls, _ = software()
-    tls.unload()
-    assert tls.handshake_once().code != 0
-    private = private_key("rsa")
-    tls.load()
-    tls.key(0, private)
-    tls.context(0, certificate(public_key(private), host_name(0)))
-    assert tls.handshake_once().code == 0
-    tls.close()
-
-
-def test_rows_that_cannot_be_made_are_a_fault_of_the_lab(tmp_path: Path) -> None:
-    tls, _ = software()
-    with pytest.raises(LabFault, match="No such file or directory"):
-        Server(tmp_path / "missing", 1, CAPACITY, tls, LONG_NS)
-    tls.close()
-
-
-def test_a_listener_of_a_host_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    tls, _ = software()
-    server = Server(tmp_path, 1, CAPACITY, tls, LONG_NS)
-    with listener() as raw, pytest.raises(LabFault, match="Invalid argument"):
-        server.listen("blocking", [(raw.fileno(), 1)])
-    server.close()
-    tls.close()
-
-
-def test_a_ticket_key_of_another_length_is_refused() -> None:
-    with pytest.raises(LabFault, match="80 bytes"):
-        Tls("software", resumption="shared", ticket_key=b"short")

@@ -79,7 +79,7 @@ def test_a_reader_finds_where_the_time_went_and_who_connected() -> None:
         "joined with their client 300 (100 %)",
         "strangers: no shared cipher, 1 time",
         "generator's CPU, busiest 25 %",
-        "no shared cipher, 1 time in 1 process, seen by the server",
+        "ended well for the client only 0",
         "TLS context, ms 3",
     ):
         assert said in text, said
@@ -108,16 +108,22 @@ def test_figures_of_a_server_that_the_lab_did_not_start_are_missing_and_said_to_
 def test_each_host_of_each_process_of_each_trial_has_a_row(tmp_path: Path) -> None:
     trials: list[tuple[TrialRecord, TrialFacts]] = []
     for number in (1, 2):
-        one = record(*processes(8), number=number, block=number)
-        trials.append((one, built(8).examine(one)))
+        one = record(*processes(10), number=number, block=number)
+        builder = built(8)
+        builder.handshake(2000, at=90, server=1)
+        failed: dict[str, Any] = {"outcome": "fail", "layer": "network", "code": 104}
+        builder.operation(9, 9, at=95, kind="handshake", **failed)
+        builder.connection(9, "client", random=3000, operation=9, opened=95, ended=96, **failed)
+        builder.connection(1, "server", random=3000, opened=95, ended=96, **failed)
+        trials.append((one, builder.examine(one)))
     write_tables(tmp_path / "tables", trials)
     with (tmp_path / "tables" / "hosts.csv").open() as file:
         rows = list(csv.DictReader(file))
     places = [(row["trial"], row["process"], row["host"]) for row in rows]
     assert places == [(trial, process, host) for trial in "12" for process in "12" for host in "01"]
-    assert (rows[0]["tls_context_ms"], rows[0]["handshakes"], rows[0]["token_calls"]) == ("3.0", "2", "4")
+    assert (rows[0]["tls_context_ms"], rows[0]["handshakes"], rows[0]["token_calls"]) == ("3.0", "3", "6")
     with (tmp_path / "tables" / "failures.csv").open() as file:
-        assert next(csv.DictReader(file))["side"] == "server"
+        assert {row["side"] for row in csv.DictReader(file)} == {"client", "server"}
     with (tmp_path / "tables" / "processes.csv").open() as file:
         assert [row["cpu_share"] for row in csv.DictReader(file)][:3] == ["", "", "0.25"]
 

@@ -110,3 +110,12 @@ def test_a_file_of_no_package_has_no_version(tmp_path: Path) -> None:
     (tmp_path / "pkcs11.so").touch()
 
     assert version_of(tmp_path / "pkcs11.so") is None
+
+
+@pytest.mark.parametrize("bridge", ["engine", "provider"])
+def test_a_file_that_openssl_could_not_load_is_no_bridge(bridge: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    bridges.loadable(bridge, bridges.library_of(bridge))
+    other = {"engine": "provider", "provider": "engine"}[bridge]
+    for wrong in (Path(__file__), bridges.library_of(other)):
+        with pytest.raises(ScenarioError, match=rf"tls.bridge: {bridge}: .* is no {bridge} that OpenSSL could load"):
+            bridges.loadable(bridge, wrong)

@@ -41,9 +41,12 @@ def signal_name(number: int) -> str:
 
 
 def sessions_closed(calls: ProcessCalls, record: ProcessRecord | None) -> Finding:
-    """As many sessions closed as opened; C_Finalize closes. A process that crashed leaks too, and a note says so."""
+    """As many sessions closed as opened; C_Finalize closes. A process that crashed leaks too, and a note says so.
+
+    One that the lab itself cut off had no occasion to close any.
+    """
     sessions = calls.sessions
-    if not sessions.opened:
+    if not sessions.opened or (record is not None and record.end == "cut-off"):
         return NOT_EXERCISED
     if sessions.leaked_row is None:
         return CONFORMS
