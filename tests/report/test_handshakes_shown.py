@@ -80,7 +80,7 @@ def test_a_reader_finds_where_the_time_went_and_who_connected() -> None:
         "strangers: no shared cipher, 1 time",
         "generator's CPU, busiest 25 %",
         "no shared cipher, 1 time in 1 process, seen by the server",
-        "TLS context, ms 3",
+        "TLS context, ms 6",
     ):
         assert said in text, said
 
