@@ -22,8 +22,8 @@ from lab.record.columns import Table
 from lab.record.dtypes import KIND, PHASE
 
 STEPS: Final = (
-    *("load", "finalize", "initialize", "find_token", "open_session", "login", "find_key", "tls_context"),
-    *("first_operation", "total"),
+    *("load", "finalize", "initialize", "find_token", "open_session", "login", "find_key", "open_key"),
+    *("tls_context", "first_operation", "total"),
 )
 _KINDS: Final = STEPS[:-2]
 

@@ -30,9 +30,10 @@ _COLD: Final = (
     ("find_token", "token search", "#009E73", ".."),
     ("login", "C_Login", "#56B4E9", "//"),
     ("find_key", "key search", "#E69F00", ".."),
+    ("open_key", "key through the library", "#009E73", "//"),
+    ("tls_context", "TLS context", "#D55E00", "oo"),
     ("first_operation", "first operation", "#F0E442", "xx"),
 )
-_TLS_CONTEXT: Final = ("tls_context", "TLS context", "#D55E00", "oo")
 _PARTS: Final = {
     "late": ("#999999", ".."),
     "accept": ("#56B4E9", "//"),
@@ -107,9 +108,7 @@ def _failures(arm: Mapping[str, Any]) -> str:
 
 
 def _cold(axes: Axes, arms: Mapping[str, Any]) -> None:
-    steps: tuple[tuple[str, str, str, str], ...] = _COLD
-    if any(arm["cold_ms"]["tls_context"] is not None for arm in arms.values()):
-        steps = (*_COLD[:-1], _TLS_CONTEXT, _COLD[-1])
+    steps = [step for step in _COLD if any(arm["cold_ms"][step[0]] is not None for arm in arms.values())]
     for row, arm in enumerate(arms.values()):
         left = 0.0
         for step, name, colour, hatch in steps:

@@ -50,7 +50,7 @@ def show(summary: Mapping[str, Any], console: Console) -> None:
         _grid(console, "Connections", tls, handshakes.CONNECTIONS)
         for name, told in handshakes.strangers(tls):
             _bullet(console, Text(f"{name}: ", style="bold").append(told, style="not bold"))
-    _grid(console, "What a context costs", arms, [*_COST_LINES[:3], *([_TLS_CONTEXT] if tls else []), *_COST_LINES[3:]])
+    _grid(console, "What a context costs", arms, _costs(arms))
     _failures(arms, console)
     _rules(arms, console)
     _comparisons(summary["comparisons"], console)
@@ -170,7 +170,16 @@ _COST_LINES: Final[tuple[Line, ...]] = (
     ("workers / crashed / hung", _ended),
 )
 
-_TLS_CONTEXT: Final[Line] = ("TLS context, ms", _quantile("cold_ms", "tls_context"))
+_TLS_COST_LINES: Final[tuple[Line, ...]] = (
+    ("key through the bridge's library, ms", _quantile("cold_ms", "open_key")),
+    ("TLS context, ms", _quantile("cold_ms", "tls_context")),
+)
+
+
+def _costs(arms: Mapping[str, Arm]) -> list[Line]:
+    """Lines of what a context costs; those of TLS only where an arm has the figure."""
+    tls = [line for line in _TLS_COST_LINES if any(line[1](arm) != words.MISSING for arm in arms.values())]
+    return [*_COST_LINES[:3], *tls, *_COST_LINES[3:]]
 
 
 def _grid(console: Console, title: str, arms: Mapping[str, Arm], lines: Sequence[Line]) -> None:

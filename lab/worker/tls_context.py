@@ -183,9 +183,10 @@ class TlsContext:
 
     def _make_hosts(self, drive: Drive) -> None:
         for place, host in enumerate(self._hosts):
-            # of the bridge direct, the search on the token is a row already: this is OpenSSL's object for it
+            # An engine's or a provider's library also initialises, logs in and opens sessions in there. Of the bridge
+            # direct, the search on the token is a row already: what is left is OpenSSL's object for the key.
             if not self._bridge.keeps_hosts:
-                with step(drive, "find_key", vhost=place), _as_step():
+                with step(drive, "open_key", vhost=place), _as_step():
                     self.tls.key(place, self._bridge.key(place))
             with step(drive, "tls_context", vhost=place), _as_step():
                 if self._bridge.keeps_hosts:

@@ -201,3 +201,12 @@ def test_rows_are_joined_however_many_generators_there_are() -> None:
     assert handshakes(facts).joined == 20
     assert facts.invalid_because == ()
     assert facts.outcomes.measured_ok == 20
+
+
+def test_a_key_through_the_library_of_a_bridge_is_a_step_of_its_own_and_the_key_of_its_host() -> None:
+    builder = TrialBuilder().handshake(1, at=100)
+    for host in (0, 1):
+        builder.operation(1, at=10 * host, kind="open_key", phase="setup", vhost=host, lasts=4 - host)
+    facts = builder.examine(record(worker(1), generator(9, 1)))
+    assert facts.cold[1]["open_key"] == 7.0
+    assert [host.find_key_ms for host in handshakes(facts).hosts] == [4.0, 3.0]

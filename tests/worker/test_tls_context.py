@@ -39,7 +39,7 @@ class Told:
         self.calls.append((f"context {host}", *self.open))
 
 
-@pytest.mark.parametrize(("bridge", "step"), [("software", "tls_context"), ("engine", "find_key")])
+@pytest.mark.parametrize(("bridge", "step"), [("software", "tls_context"), ("engine", "open_key")])
 def test_each_key_is_made_within_a_step_of_its_host(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bridge: str, step: str
 ) -> None:
