@@ -175,7 +175,13 @@ def test_an_override_of_intruders_that_an_arm_sets_itself_is_refused() -> None:
 
 
 def test_figures_of_handshakes_can_be_compared_and_expected() -> None:
-    metrics = ("where_ms.accept.p50", "where_ms.token.p50", "where_ms.software.p50", "cold_ms.tls_context")
+    metrics = (
+        "where_ms.accept.p50",
+        "where_ms.token.p50",
+        "where_ms.software.p50",
+        "cold_ms.tls_context",
+        "cold_ms.open_key",
+    )
     text = "[margin]\n" + "\n".join(f'"{metric}" = 0.1' for metric in metrics)
     text += '\n[expect]\n"arms.per-process.connections.joined" = "> 0"\n"arms.per-process.hosts" = 1'
     scenario = parse(text, "x.toml")

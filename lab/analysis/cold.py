@@ -1,8 +1,9 @@
 """Cold start: what a worker pays before its first operation is done. It is the price of the policy `per-process`.
 
-One figure per worker and step: the service time of the first row of that step that ended well. `total` is the time that
-really went by, from the beginning of the first step to the end of the first operation, where that ended well: no sum of
-steps, and its median no sum of medians. Workers that inherit a context have fewer steps; a missing one is no zero.
+One figure per worker and step: the sum of the service times of its rows that ended well, such as a key search for each
+virtual host. `total` is the time that really went by, from the beginning of the first step to the end of the first
+operation, where that ended well: no sum of steps, and its median no sum of medians. Workers that inherit a context have
+fewer steps; a missing one is no zero.
 
 A server's first operation is its first handshake, from accept to its end. It waited for a client before that, which is
 no cost: `total` is the time that its set-up went on, and that of the handshake.
@@ -21,24 +22,26 @@ from lab.record.columns import Table
 from lab.record.dtypes import KIND, PHASE
 
 STEPS: Final = (
-    *("load", "finalize", "initialize", "find_token", "open_session", "login", "find_key", "tls_context"),
-    *("first_operation", "total"),
+    *("load", "finalize", "initialize", "find_token", "open_session", "login", "find_key", "open_key"),
+    *("tls_context", "first_operation", "total"),
 )
 _KINDS: Final = STEPS[:-2]
 
 
 def of_process(operations: Table) -> dict[str, float]:
-    """Service times in ms by step, of the rows of one worker; steps that it did not do, or failed at, are absent."""
+    """Service times in ms by step, summed, of one worker; steps that it did not do, or failed at, are absent."""
     phase = operations["phase"]
+    lasted_ns = operations["ended_ns"] - operations["started_ns"]
     early = np.flatnonzero((phase == PHASE["setup"]) | (phase == PHASE["first"]))
     well = early[operations["outcome"][early] == columns.OK]
+    setup, first = well[phase[well] == PHASE["setup"]], well[phase[well] == PHASE["first"]]
     found: dict[str, float] = {}
-    for row in well:
-        step = _step(int(phase[row]), int(operations["kind"][row]))
-        if step and step not in found:
-            found[step] = int(operations["ended_ns"][row] - operations["started_ns"][row]) / 1e6
-    first = well[phase[well] == PHASE["first"]]
+    for step in _KINDS:
+        rows = setup[operations["kind"][setup] == KIND[step]]
+        if rows.size:
+            found[step] = int(lasted_ns[rows].sum()) / 1e6
     if first.size:
+        found["first_operation"] = int(lasted_ns[first[0]]) / 1e6
         found["total"] = int(operations["ended_ns"][first[0]] - operations["started_ns"][early].min()) / 1e6
     return found
 
@@ -66,12 +69,3 @@ def medians_ms(workers: Iterable[Mapping[str, float]]) -> dict[str, float | None
         values = [worker[step] for worker in by_worker if step in worker]
         figures[step] = median(values) if values else None
     return figures
-
-
-def _step(phase: int, kind: int) -> str | None:
-    if phase == PHASE["first"]:
-        return "first_operation"
-    for step in _KINDS:
-        if kind == KIND[step]:
-            return step
-    return None

@@ -36,7 +36,7 @@ class HostFacts:
     process: int
     host: int
     tls_contexts: int = 0
-    find_key_ms: float | None = None
+    find_key_ms: float | None = None  # with an engine or a provider: the key through its library
     tls_context_ms: float | None = None
     first_handshake_ms: float | None = None  # on the server, accept to end, the first that took the key
     handshakes: int = 0  # that ended well on the server
@@ -108,11 +108,11 @@ class Handshakes:
     def set_up(self, process: int, operations: Table) -> None:
         """The contexts that a process made, host by host."""
         well = operations["outcome"] == columns.OK
-        for kind in ("find_key", "tls_context"):
+        for kind in ("find_key", "open_key", "tls_context"):
             for row in np.flatnonzero(well & (operations["kind"] == KIND[kind])).tolist():
                 host = self._host(process, int(operations["vhost"][row]))
                 lasted_ms = int(operations["ended_ns"][row] - operations["started_ns"][row]) / 1e6
-                if kind == "find_key":
+                if kind != "tls_context":
                     host.find_key_ms = lasted_ms if host.find_key_ms is None else host.find_key_ms
                 else:
                     host.tls_contexts += 1

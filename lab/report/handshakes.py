@@ -78,7 +78,8 @@ def _host(name: str) -> Callable[[Arm], str]:
     return lambda arm: milliseconds(arm["hosts"]["cold_ms"][name])
 
 
-CONNECTIONS: Final[tuple[Line, ...]] = (
+_GENERATOR: Final[Line] = ("generator's CPU, busiest", _generator)
+_CONNECTIONS: Final[tuple[Line, ...]] = (
     ("accepted by the server", lambda arm: count(arm["connections"]["accepted"])),
     ("joined with their client", _joined),
     ("ended well for the client only", _client_only),
@@ -90,7 +91,7 @@ CONNECTIONS: Final[tuple[Line, ...]] = (
     ("key search of a host, ms", _host("find_key")),
     ("context of a host, ms", _host("tls_context")),
     ("its first handshake, ms", _host("first_handshake")),
-    ("generator's CPU, busiest", _generator),
+    _GENERATOR,
 )
 
 
@@ -115,6 +116,18 @@ def where(arms: Mapping[str, Arm]) -> tuple[Line, ...]:
     """Lines of the table that says where time went; those of p99 only where an arm has enough operations for it."""
     shown = tuple(line for line in _P99 if any(line[1](arm) != words.MISSING for arm in arms.values()))
     return (*_MEANS, *shown)
+
+
+def connections(arms: Mapping[str, Arm]) -> tuple[str, tuple[Line, ...]]:
+    """Title and lines of the table of connections; what only a server of the lab's own can tell is left out without."""
+    if all(map(external, arms.values())):
+        return "The generator of the load", (_GENERATOR,)
+    return "Connections", _CONNECTIONS
+
+
+def external(arm: Arm) -> bool:
+    """Whether the server is one that the lab did not start, of whose inside nothing is known."""
+    return arm.get("server") == "external"
 
 
 def are_in(arm: Arm) -> bool:

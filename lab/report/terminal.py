@@ -44,15 +44,20 @@ def show(summary: Mapping[str, Any], console: Console) -> None:
         who = "client" if all(map(handshakes.are_in, closed_loop.values())) else "thread"
         _grid(console, f"Closed loop: each {who} started the next operation at once", closed_loop, _CLOSED_LINES)
     tls = {name: arm for name, arm in arms.items() if handshakes.are_in(arm)}
-    if any(arm["where_ms"] for arm in tls.values()):
-        _grid(console, "Where the time of a handshake went, ms (means, which add up)", tls, handshakes.where(tls))
+    ours = {name: arm for name, arm in arms.items() if not handshakes.external(arm)}
+    joined = {name: arm for name, arm in tls.items() if name in ours}
+    if any(arm["where_ms"] for arm in joined.values()):
+        _grid(console, "Where the time of a handshake went, ms (means, which add up)", joined, handshakes.where(joined))
     if tls:
-        _grid(console, "Connections", tls, handshakes.CONNECTIONS)
+        title, lines = handshakes.connections(tls)
+        _grid(console, title, tls, lines)
         for name, told in handshakes.strangers(tls):
             _bullet(console, Text(f"{name}: ", style="bold").append(told, style="not bold"))
-    _grid(console, "What a context costs", arms, [*_COST_LINES[:3], *([_TLS_CONTEXT] if tls else []), *_COST_LINES[3:]])
+    if ours:  # nothing is known of the inside of another's server
+        _grid(console, "What a context costs", ours, _costs(ours))
     _failures(arms, console)
-    _rules(arms, console)
+    if ours:
+        _rules(ours, console)
     _comparisons(summary["comparisons"], console)
 
 
@@ -81,7 +86,7 @@ def _shape(arm: Arm) -> str:
 
 def _policy(arm: Arm) -> str:
     if arm["context"] is None:
-        return "none"
+        return words.MISSING if handshakes.external(arm) else "none"
     return f"{arm['context']} ({arm['inherit']})" if arm.get("inherit") else str(arm["context"])
 
 
@@ -170,7 +175,16 @@ _COST_LINES: Final[tuple[Line, ...]] = (
     ("workers / crashed / hung", _ended),
 )
 
-_TLS_CONTEXT: Final[Line] = ("TLS context, ms", _quantile("cold_ms", "tls_context"))
+_TLS_COST_LINES: Final[tuple[Line, ...]] = (
+    ("key through the bridge's library, ms", _quantile("cold_ms", "open_key")),
+    ("TLS context, ms", _quantile("cold_ms", "tls_context")),
+)
+
+
+def _costs(arms: Mapping[str, Arm]) -> list[Line]:
+    """Lines of what a context costs; those of TLS only where an arm has the figure."""
+    tls = [line for line in _TLS_COST_LINES if any(line[1](arm) != words.MISSING for arm in arms.values())]
+    return [*_COST_LINES[:3], *tls, *_COST_LINES[3:]]
 
 
 def _grid(console: Console, title: str, arms: Mapping[str, Arm], lines: Sequence[Line]) -> None:

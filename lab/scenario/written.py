@@ -26,7 +26,8 @@ TABLES: Final = ("token", "topology", "context", "workload", "tls", "load")
 METRICS: Final = (
     *(f"{group}.{name}" for group in ("response_ms", "service_ms") for name in ("p50", "p90", "p99", "p99.9", "max")),
     "throughput_hz",
-    *(f"cold_ms.{step}" for step in ("initialize", "login", "find_key", "tls_context", "first_operation", "total")),
+    *(f"cold_ms.{step}" for step in ("initialize", "login", "find_key", "open_key", "tls_context")),
+    *(f"cold_ms.{step}" for step in ("first_operation", "total")),
     *(f"where_ms.{part}.p50" for part in ("late", "accept", "waiting", "software", "token", "back")),
 )
 """Figures of summary.json that arms are compared by."""

@@ -183,14 +183,14 @@ class TlsContext:
 
     def _make_hosts(self, drive: Drive) -> None:
         for place, host in enumerate(self._hosts):
-            # of the bridge direct, the search on the token is a row already: this is OpenSSL's object for it
-            if self._bridge.keeps_hosts:
-                with _as_step():
-                    self.tls.key(place, self._bridge.key(place))
-            else:
-                with step(drive, "find_key", vhost=place), _as_step():
+            # An engine's or a provider's library also initialises, logs in and opens sessions in there. Of the bridge
+            # direct, the search on the token is a row already: what is left is OpenSSL's object for the key.
+            if not self._bridge.keeps_hosts:
+                with step(drive, "open_key", vhost=place), _as_step():
                     self.tls.key(place, self._bridge.key(place))
             with step(drive, "tls_context", vhost=place), _as_step():
+                if self._bridge.keeps_hosts:
+                    self.tls.key(place, self._bridge.key(place))
                 self.tls.context(place, host.certificate, host.name if self._named else None)
 
     def begin_operation(self) -> None:

@@ -80,7 +80,7 @@ def test_a_reader_finds_where_the_time_went_and_who_connected() -> None:
         "strangers: no shared cipher, 1 time",
         "generator's CPU, busiest 25 %",
         "ended well for the client only 0",
-        "TLS context, ms 3",
+        "TLS context, ms 6",
     ):
         assert said in text, said
 
@@ -103,6 +103,24 @@ def test_figures_of_a_server_that_the_lab_did_not_start_are_missing_and_said_to_
     text = shown(summary(1, outside=True)[0], 100)
     accepted = next(line for line in text.splitlines() if "accepted by the server" in line)
     assert accepted.split()[-1] == "n/a"
+
+
+@pytest.mark.parametrize("mode", ["open", "closed"])
+def test_of_a_server_that_the_lab_did_not_start_only_what_clients_see_is_told(mode: str) -> None:
+    text = shown(summary(0, mode, outside=True)[0], 100)
+    for title in ("Arms", "Open loop" if mode == "open" else "Closed loop", "The generator of the load", "Failures"):
+        assert f"\n{title}" in text
+    for left_out in ("Connections", "accepted", "hosts", "context", "Rules", "sessions", "Where the time", "workers"):
+        assert left_out not in text, left_out
+    assert "generator's CPU, busiest" in text
+    assert "server external" in " ".join(text.split())
+
+
+def test_arms_of_servers_that_the_lab_did_not_start_have_no_rules_and_no_costs_beside_others() -> None:
+    text = shown(summary(1, outside=True)[0], 100)
+    assert "outside" not in text.split("What a context costs")[1].split("Failures")[0]
+    assert "outside" not in text.split("Where the time")[1].split("Connections")[0]
+    assert "outside" not in text.split("Rules of the standard")[1].split("Comparisons")[0]
 
 
 def test_each_host_of_each_process_of_each_trial_has_a_row(tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ def test_strangers_do_no_harm_to_the_clients_beside_them(one: Sealed) -> None:
     assert balanced(one.arm)
     assert (one.arm["planned"], one.arm["ok"], one.arm["verified"]) == (PLANNED, PLANNED, PLANNED)
     assert one.arm["connections"]["joined"] == PLANNED
-    assert {failure["side"] for failure in one.arm["failures"]} == {"server"}
+    assert one.arm["failures"] == []  # strangers have a list of their own
 
 
 @every

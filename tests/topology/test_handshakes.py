@@ -182,6 +182,14 @@ def test_each_host_answers_with_its_own_key_and_is_accounted_for_per_process(one
     assert found.object.nunique() >= count
 
 
+@pytest.mark.parametrize("one", BRIDGES, indirect=True)
+def test_a_key_through_the_library_of_a_bridge_is_no_key_search_of_the_labs(one: Sealed) -> None:
+    assert "open_key" in set(one.operations.kind)
+    assert not {"find_key", "login", "initialize"} & set(one.operations.kind)
+    assert one.arm["hosts"]["cold_ms"]["find_key"] > 0
+    assert (one.arm["cold_ms"]["open_key"] is None) is (one.arm["context"] == "shared")
+
+
 def test_the_floor_of_a_handshake_needs_no_token(tmp_path_factory: pytest.TempPathFactory) -> None:
     (one,) = run(tmp_path_factory.mktemp("floor"), LOAD + SOFTWARE, {"floor": {}}).values()
     assert (one.arm["ok"], one.arm["token"], one.arm["context"]) == (PLANNED, None, None)
