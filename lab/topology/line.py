@@ -19,9 +19,18 @@ from lab.errors import LabFault
 class KeeperLine:
     """Context manager: starts the keeper and, on leaving, has it end and clean up everything."""
 
-    def __init__(self, without: Collection[str] = ()) -> None:
-        """`without`: variables that hold PINs; neither the keeper nor what it starts has them in its environment."""
+    def __init__(self, without: Collection[str] = (), own_session: bool = True) -> None:
+        """`without`: variables that hold PINs; neither the keeper nor what it starts has them in its environment.
+
+        own_session: False for a program that is to keep the user's terminal, which belongs to the user's session.
+        """
         self.environment = program.environment(without)
+        self._own_session = own_session
+        self.alone: bool | None = (
+            None  # whether nothing is left of what follow() started; None: the keeper has yet to say
+        )
+        self.reaped: dict[int, int] = {}  # wait statuses, by pid, of all processes that the keeper saw end
+        self._refused = ""
 
     def __enter__(self) -> KeeperLine:
         self.socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -31,7 +40,7 @@ class KeeperLine:
             env=self.environment,
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
-            start_new_session=True,
+            start_new_session=self._own_session,
         )
         theirs.close()
         return self
@@ -54,6 +63,43 @@ class KeeperLine:
         if not pid:
             raise LabFault(f"{command[0]} cannot be started")
         return pid
+
+    def follow(self, path: Path, command: list[str], environment: Mapping[str, str], signals: Collection[int]) -> int:
+        """Starts a program of the user's with this process's stdin, stdout and stderr; returns its pid.
+
+        signals: those that the program is to find as they are by default. From then on hear() takes in every end in
+        its tree, and `alone` says when nothing of it is left. Raises LabFault where the program cannot be started.
+        """
+        request = {
+            "do": "follow",
+            "path": str(path),
+            "command": command,
+            "environment": dict(environment),
+            "signals": list(signals),
+        }
+        try:
+            socket.send_fds(self.socket, [json.dumps(request).encode()], [0, 1, 2])
+        except OSError as error:  # EMSGSIZE: arguments and environment are larger than a socket's buffer
+            raise LabFault(f"{path} cannot be started: {error.strerror}") from None
+        pid = int(self._answer("started"))
+        if not pid:
+            raise LabFault(f"{path} cannot be started: {self._refused}")
+        return pid
+
+    def stop(self) -> None:
+        """SIGTERM to what is left of the tree at its top."""
+        self._ask("asked", do="stop")
+
+    def hear(self) -> None:
+        """Takes in what the keeper has said, without waiting."""
+        self.socket.setblocking(False)
+        try:
+            while True:
+                self._note(self._read())
+        except BlockingIOError:
+            pass  # that was all
+        finally:
+            self.socket.setblocking(True)
 
     def ended(self, pid: int, wait: bool = False) -> int | None:
         """Wait status of a root that has ended; None where it has not."""
@@ -100,6 +146,11 @@ class KeeperLine:
     def _note(self, facts: dict[str, Any]) -> None:
         if "ended" in facts:
             self._ended[facts["ended"]] = facts["status"]
+            self.alone = None  # it says so next
+        if "reaped" in facts:
+            self.reaped[facts["reaped"]] = facts["status"]
+        self.alone = facts.get("alone", self.alone)
+        self._refused = facts.get("refused", self._refused)
 
 
 def kill(handle: int) -> None:
