@@ -26,6 +26,7 @@ class KeeperLine:
         """
         self.environment = program.environment(without)
         self._own_session = own_session
+        self._descriptors = () if own_session else inherited_descriptors()
         self.alone: bool | None = (
             None  # whether nothing is left of what follow() started; None: the keeper has yet to say
         )
@@ -38,7 +39,7 @@ class KeeperLine:
         self._process = subprocess.Popen(
             program.command("lab.topology.keeper", str(theirs.fileno())),
             env=self.environment,
-            pass_fds=[theirs.fileno()],
+            pass_fds=[theirs.fileno(), *self._descriptors],
             stdin=subprocess.DEVNULL,
             start_new_session=self._own_session,
         )
@@ -151,6 +152,18 @@ class KeeperLine:
             self.reaped[facts["reaped"]] = facts["status"]
         self.alone = facts.get("alone", self.alone)
         self._refused = facts.get("refused", self._refused)
+
+
+def inherited_descriptors() -> tuple[int, ...]:
+    """Descriptors from 3 on that this process was started with, as for a shell's <(...); Python's own are not so."""
+    found = []
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            if int(name) > 2 and os.get_inheritable(int(name)):
+                found.append(int(name))
+        except OSError:
+            continue  # that of the listing itself
+    return tuple(found)
 
 
 def kill(handle: int) -> None:

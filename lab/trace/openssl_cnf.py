@@ -59,11 +59,13 @@ def _provider(start: str, known: Mapping[str, Mapping[str, str]], library: Path,
     providers = known.get(start, {}).get("providers", "")
     listed = known.get(providers, {})
     active = any(known.get(section, {}).get("activate") == "1" for section in listed.values())
-    lines = [f"[{start}]", f"providers = {providers or f'{_OURS}_providers'}"]
-    lines += [f"[{providers or f'{_OURS}_providers'}]", f"pkcs11 = {_OURS}_provider"]
+    listing = providers or f"{_OURS}_providers"
+    lines = [f"[{start}]", f"providers = {listing}", f"[{listing}]"]
     if not active:  # without a word on providers OpenSSL takes the default one, and with one only what is named
         default = listed.get("default", f"{_OURS}_default")
-        lines += [f"default = {default}", f"[{default}]", "activate = 1"]
+        # The first one named is preferred. SoftHSM's own use of OpenSSL must not come back to SoftHSM, and deadlock.
+        lines += [f"default = {default}", f"[{default}]", "activate = 1", f"[{listing}]"]
+    lines.append(f"pkcs11 = {_OURS}_provider")
     lines += [f"[{_OURS}_provider]", f"module = {library}", f"pkcs11-module-path = {tap}", "activate = 1"]
     if softhsm:  # its C_Finalize after OpenSSL's own end is a SIGSEGV in every program, with or without a tap
         lines.append("pkcs11-module-quirks = no-deinit")
