@@ -37,6 +37,8 @@ _ANYBODY_WRITES: Final = 0o1777  # as /tmp: a server's workers are other users t
 _USUAL: Final = 0o755
 _TAP_KEY_BYTES: Final = 16
 _ROOT: Final = 0
+ROWS: Final = "rows"
+"""Folder in the private one for the tap's files, where the run folder is closed to others."""
 
 
 def trace(command: Sequence[str], out: Path | None, module: Path | None, bridge: str | None, quiet: bool) -> int:
@@ -53,7 +55,7 @@ def trace(command: Sequence[str], out: Path | None, module: Path | None, bridge:
         facts = _begin(folder, program, swap)
         trial = folder / "trials" / f"0001-{slug(program.name)}"
         trial.mkdir()
-        with _private(line) as private, _rows(trial, private) as rows:
+        with _private(line, trial) as private, _rows(trial, private) as rows:
             wiring = wire(command, os.environ, swap, private, cast(Bridge | None, bridge))
             _tap(wiring, swap, rows)
             _say(console, f"the tap {swap.tap} stands before {swap.module}", *wiring.told)
@@ -101,10 +103,10 @@ def _end(folder: Path, facts: dict[str, Any], swap: Swap) -> None:
 
 
 @contextmanager
-def _private(line: KeeperLine) -> Iterator[Path]:
+def _private(line: KeeperLine, trial: Path) -> Iterator[Path]:
     """A folder for configurations, gone afterwards, whatever happens. Others may pass through it, and not list it."""
     private = Path(tempfile.gettempdir()).absolute() / f"lab-trace-{secrets.token_hex(8)}"
-    line.guard(private)
+    line.guard(private, keep=private / ROWS, keep_in=trial)
     try:
         private.mkdir(mode=0o711)
         private.chmod(0o711)
@@ -129,7 +131,7 @@ def _rows(trial: Path, private: Path) -> Iterator[Path]:
         finally:
             trial.chmod(_USUAL)
         return
-    rows = private / "rows"
+    rows = private / ROWS
     rows.mkdir()
     rows.chmod(_ANYBODY_WRITES)
     try:

@@ -33,6 +33,7 @@ class Keeper:
     def __init__(self, line: socket.socket) -> None:
         self.line = line
         self.folders: set[str] = set()
+        self.rescues: list[tuple[str, str]] = []
         self.roots: set[int] = set()
         self.follows = False  # every end is told, and when nothing is left
 
@@ -77,6 +78,8 @@ class Keeper:
             self.say(left=self.end_all())
         elif request["do"] == "guard":
             self.folders.add(request["folder"])
+            if "keep" in request:
+                self.rescues.append((request["keep"], request["keep_in"]))
             self.say(guarded=True)
         return True
 
@@ -171,6 +174,12 @@ class Keeper:
             time.sleep(0.002)
 
     def remove_folders(self) -> None:
+        for source, target in self.rescues:
+            for name in os.listdir(source) if os.path.isdir(source) else ():
+                try:
+                    shutil.move(os.path.join(source, name), target)
+                except OSError:
+                    pass  # the disk is full: the others may still fit
         for folder in self.folders:
             shutil.rmtree(folder, ignore_errors=True)
 

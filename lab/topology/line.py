@@ -52,9 +52,13 @@ class KeeperLine:
         self.socket.close()
         self._process.wait()
 
-    def guard(self, folder: Path) -> None:
-        """The keeper removes this folder when the coordinator is gone, however it went."""
-        self._ask("guarded", do="guard", folder=str(folder))
+    def guard(self, folder: Path, keep: Path | None = None, keep_in: Path | None = None) -> None:
+        """The keeper removes this folder when the coordinator is gone, however it went.
+
+        keep: a folder in it whose files are moved to `keep_in` first.
+        """
+        kept = {"keep": str(keep), "keep_in": str(keep_in)} if keep else {}
+        self._ask("guarded", do="guard", folder=str(folder), **kept)
 
     def spawn(self, command: list[str], environment: Mapping[str, str], descriptors: list[int]) -> int:
         """Starts a trial root in a session of its own; returns its pid. Raises LabFault where that fails."""

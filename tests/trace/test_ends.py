@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import termios
-from pathlib import Path
 
 import psutil
 import pytest
@@ -114,8 +113,8 @@ def test_a_signal_to_the_lab_alone_is_passed_on(tracing: Tracing) -> None:
 
 def test_who_insists_ends_a_program_that_does_not_listen(tracing: Tracing) -> None:
     deaf = (
-        USES
-        + "import time\nfor n in (2, 15): signal.signal(n, lambda *_: print('no', flush=True))\nprint('deaf', flush=True)\nwhile True: signal.pause()\n"
+        f"{USES}for number in (2, 15):\n    signal.signal(number, lambda *_: print('no', flush=True))\n"
+        "print('deaf', flush=True)\nwhile True:\n    signal.pause()\n"
     )
     running = tracing.start(*_python(deaf, tracing))
     _pid(running)
@@ -166,22 +165,19 @@ def test_a_killed_lab_leaves_no_process_and_its_rows_can_be_judged(tracing: Trac
     running.communicate()
     assert tracing.place.leftovers() == []
     assert not psutil.pid_exists(daemon)
-    subprocess.run(
-        program.command("lab", "report", str(tracing.place.out)),
-        env=program.environment(),
-        capture_output=True,
-        check=False,
-    )
+    report = program.command("lab", "report", str(tracing.place.out))
+    subprocess.run(report, env=program.environment(), capture_output=True, check=False)
     assert [(p["pid"], p["calls"]) for p in tracing.processes][1] == (daemon, 1)
     assert tracing.place.summary()["partial"]
 
 
-def test_a_leaked_session_and_a_call_that_never_returned_are_seen(tracing: Tracing, tmp_path: Path) -> None:
-    leaks = USES.replace(
-        "print(os", "slots = (c_ulong * 8)(); n = c_ulong(8)\nassert module.C_GetSlotList(1, slots, byref(n)) == 0\n"
-        "session = c_ulong()\nassert module.C_OpenSession(slots[0], c_ulong(4), None, None, byref(session)) == 0\nprint(os",
-    )  # fmt: skip
-    done = tracing.run(*_python(leaks, tracing))
+def test_a_session_that_is_left_open_is_seen(tracing: Tracing) -> None:
+    opens = (
+        "slots, count, session = (c_ulong * 8)(), c_ulong(8), c_ulong()\n"
+        "assert module.C_GetSlotList(1, slots, byref(count)) == 0\n"
+        "assert module.C_OpenSession(slots[0], c_ulong(4), None, None, byref(session)) == 0\n"
+    )
+    done = tracing.run(*_python(USES + opens, tracing))
     assert done.returncode == 0, done.stderr
     assert tracing.verdict("sessions-closed") == "violates"
     assert tracing.processes[0]["sessions"] == {"opened": 1, "leaked": 1, "peak": 1}
