@@ -84,11 +84,11 @@ def _seal(
         parts = (connection_columns(f, operations.get(f.process)) for f in connections.values())
         _write(folder / "connections.parquet", parts, CONNECTIONS)
     last = {file.pid: last_call(file.rows) for file in calls}
-    named = [_named(p, programs.get(p.pid)) for p in (*trial.processes, *others)]
     processes = tuple(
-        _completed(p, operations.get(p.index), last.get(p.pid), trial) if p.index < len(trial.processes) else p
-        for p in named
+        _completed(_named(p, programs.get(p.pid)), operations.get(p.index), last.get(p.pid), trial)
+        for p in trial.processes
     )
+    strangers = tuple(_named(p, programs.get(p.pid)) for p in others)
     recorded = {file.pid for file in calls}
     unrecorded = _unrecorded(operations, connections if key_in_token else {}, recorded)
     texts = trial.error_texts
@@ -96,7 +96,7 @@ def _seal(
         texts = _texts((*operations.values(), *connections.values()), error_text)
     record = replace(
         trial,
-        processes=processes,
+        processes=(*processes, *strangers),
         lost_rows=lost,
         invalid_because=(*trial.invalid_because, *unrecorded),
         error_texts=texts,
