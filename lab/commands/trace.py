@@ -55,12 +55,16 @@ def trace(command: Sequence[str], out: Path | None, module: Path | None, bridge:
         facts = _begin(folder, program, swap)
         trial = folder / "trials" / f"0001-{slug(program.name)}"
         trial.mkdir()
-        with _private(line, trial) as private, _rows(trial, private) as rows:
-            wiring = wire(command, os.environ, swap, private, cast(Bridge | None, bridge))
-            _tap(wiring, swap, rows)
-            _say(console, f"the tap {swap.tap} stands before {swap.module}", *wiring.told)
-            following = _follow(line, program, wiring, trial, requests, console)
-            _seal(following, trial, rows)
+        try:
+            with _private(line, trial) as private, _rows(trial, private) as rows:
+                wiring = wire(command, os.environ, swap, private, cast(Bridge | None, bridge))
+                _tap(wiring, swap, rows)
+                _say(console, f"the tap {swap.tap} stands before {swap.module}", *wiring.told)
+                following = _follow(line, program, wiring, trial, requests, console)
+                _seal(following, trial, rows)
+        except ScenarioError:  # it could not be started, so there is nothing to keep
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
         _end(folder, facts, swap)
     return _judge(folder, following, console)
 

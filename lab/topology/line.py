@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any
 
 from lab import program
-from lab.errors import LabFault
+from lab.errors import LabFault, ScenarioError
 
 
 class KeeperLine:
@@ -73,7 +73,8 @@ class KeeperLine:
         """Starts a program of the user's with this process's stdin, stdout and stderr; returns its pid.
 
         signals: those that the program is to find as they are by default. From then on hear() takes in every end in
-        its tree, and `alone` says when nothing of it is left. Raises LabFault where the program cannot be started.
+        its tree, and `alone` says when nothing of it is left. Raises ScenarioError where the
+        program cannot be started.
         """
         request = {
             "do": "follow",
@@ -85,10 +86,10 @@ class KeeperLine:
         try:
             socket.send_fds(self.socket, [json.dumps(request).encode()], [0, 1, 2])
         except OSError as error:  # EMSGSIZE: arguments and environment are larger than a socket's buffer
-            raise LabFault(f"{path} cannot be started: {error.strerror}") from None
+            raise ScenarioError(f"{path}: cannot be started: {error.strerror}") from None
         pid = int(self._answer("started"))
         if not pid:
-            raise LabFault(f"{path} cannot be started: {self._refused}")
+            raise ScenarioError(f"{path}: cannot be started: {self._refused}")
         return pid
 
     def stop(self) -> None:

@@ -132,6 +132,16 @@ def test_what_cannot_start_is_one_message_and_status_2(
     assert not tracing.place.out.exists()
 
 
+def test_a_file_that_is_no_program_is_bad_input_and_leaves_nothing(tracing: Tracing) -> None:
+    nonsense = tracing.place.folder / "nonsense"
+    nonsense.write_bytes(b"\x7fELF nonsense")
+    nonsense.chmod(0o755)
+    done = tracing.run(str(nonsense), options=("--quiet",))
+    assert (done.returncode, done.stderr) == (2, f"error: {nonsense}: cannot be started: Exec format error\n")
+    assert not tracing.place.out.exists()
+    assert tracing.place.leftovers() == []
+
+
 def test_a_module_that_a_variable_names_is_the_real_one(tracing: Tracing) -> None:
     environment = {"PKCS11_MODULE_PATH": "/nowhere/module.so"}
     done = tracing.run("true", environment=environment)
