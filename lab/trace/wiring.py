@@ -21,7 +21,11 @@ MODULE_VARIABLES: Final = ("PKCS11_MODULE_PATH", "PKCS11_PROVIDER_MODULE")
 """Variables that libp11 and pkcs11-provider read; the first that is set names the module."""
 
 _LARGEST_CONFIGURATION: Final = 1 << 20
-_ENGINE: Final = re.compile(rb"\bengine\b|^\s*SSLCryptoDevice\s+pkcs11|^\s*ssl_engine\s", re.IGNORECASE | re.MULTILINE)
+_ENGINE_WORD: Final = re.compile(r"\bengine\b", re.IGNORECASE)
+# httpd; nginx; stunnel
+_ENGINE_LINE: Final = re.compile(
+    rb"^\s*(SSLCryptoDevice\s+pkcs11|ssl_engine\s|engine\s*=)", re.IGNORECASE | re.MULTILINE
+)
 
 
 @dataclass
@@ -80,11 +84,15 @@ def wire(
 def suggested(command: Sequence[str]) -> Bridge:
     """The engine where an argument, or a configuration that an argument names, asks for it; else the provider."""
     for argument in command[1:]:
-        if _ENGINE.search(os.fsencode(argument)):
+        if _ENGINE_WORD.search(argument):
             return "engine"
         path = Path(argument)
         try:
-            if path.is_file() and path.stat().st_size <= _LARGEST_CONFIGURATION and _ENGINE.search(path.read_bytes()):
+            if (
+                path.is_file()
+                and path.stat().st_size <= _LARGEST_CONFIGURATION
+                and _ENGINE_LINE.search(path.read_bytes())
+            ):
                 return "engine"
         except (OSError, ValueError):
             continue

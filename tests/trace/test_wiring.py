@@ -78,15 +78,19 @@ def test_the_module_is_the_given_one_or_a_variables_or_softhsm(swap: Swap) -> No
     [
         (("openssl", "dgst", "-engine", "pkcs11"), "engine"),
         (("openssl", "dgst", "-keyform", "engine"), "engine"),
-        (("apache2", "-f", "{engine}"), "engine"),
+        (("apache2", "-f", "{httpd}"), "engine"),
+        (("stunnel", "{stunnel}"), "engine"),
         (("apache2", "-f", "{plain}"), "provider"),
+        (("openssl", "dgst", "{prose}"), "provider"),
         (("openssl", "dgst", "-sign", "pkcs11:object=engineer"), "provider"),
     ],
 )
 def test_the_engine_is_for_who_asks_for_it(words: tuple[str, ...], bridge: str, tmp_path: Path) -> None:
-    (tmp_path / "engine").write_text("Listen 1\n  SSLCryptoDevice pkcs11\n")
+    (tmp_path / "httpd").write_text("Listen 1\n  SSLCryptoDevice pkcs11\n")
     (tmp_path / "plain").write_text("Listen 1\n")
-    names = {name: str(tmp_path / name) for name in ("engine", "plain")}
+    (tmp_path / "stunnel").write_text("pid =\nengine = pkcs11\n")
+    (tmp_path / "prose").write_text("The engine of the train\n")
+    names = {name: str(tmp_path / name) for name in ("httpd", "plain", "stunnel", "prose")}
     assert suggested([word.format(**names) for word in words]) == bridge
 
 
