@@ -61,6 +61,31 @@ def report(run_folder: Path) -> int:
     return rebuild_and_show(run_folder)
 
 
+@lab.command(context_settings={"ignore_unknown_options": False, "allow_interspersed_args": False})
+@click.option("--out", type=click.Path(path_type=Path), help="The run folder itself. Default: a new one in results/.")
+@click.option(
+    "--module",
+    type=click.Path(path_type=Path),
+    help="The PKCS#11 library. Default: $PKCS11_MODULE_PATH, $PKCS11_PROVIDER_MODULE, or SoftHSM.",
+)
+@click.option(
+    "--bridge",
+    type=click.Choice(["engine", "provider"]),
+    help="What the openssl.cnf for the program activates. Default: engine where the command names one, else provider.",
+)
+@click.option("--quiet", is_flag=True, help="No words on what is done and no summary: the run folder only.")
+@click.argument("command", nargs=-1, required=True)
+def trace(out: Path | None, module: Path | None, bridge: str | None, quiet: bool, command: tuple[str, ...]) -> int:
+    """Run any program under the tap, and check the rules on what its processes called.
+
+    \b
+    python -m lab trace -- pkcs11-tool --module /usr/lib/softhsm/libsofthsm2.so -L
+    """
+    from lab.commands.trace import trace as trace_command
+
+    return trace_command(command, out, module, bridge, quiet)
+
+
 @lab.command()
 def tokens() -> int:
     """Which token kinds and bridges work here, and what to install for the others."""

@@ -22,6 +22,7 @@ DIRECTIONS: dict[str, set[str]] = {
     "tokens": {"native", "record", "scenario"},
     "worker": {"native", "record"},
     "topology": {"native", "plan", "record", "scenario", "tokens"},
+    "trace": {"native", "record", "tokens", "topology"},
     "analysis": {"record"},
     "report": {"analysis", "record", "scenario"},
 }

@@ -6,6 +6,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+TRACE = "trace"
+"""The workload of a traced program, of which the lab planned nothing."""
+
 
 @dataclass(frozen=True)
 class ArmInfo:
@@ -51,7 +54,7 @@ class ArmInfo:
         Raises KeyError or TypeError where the data are not a resolved arm's.
         """
         workload = arm["workload"]
-        topology = arm.get("topology") if workload["kind"] == "handshake" else arm["topology"]
+        topology = arm.get("topology") if workload["kind"] in ("handshake", TRACE) else arm["topology"]
         topology = topology or {"kind": None, "processes": 0, "threads": 0}
         load = arm["load"]
         context = arm.get("context") or {}

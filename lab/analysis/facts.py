@@ -16,6 +16,7 @@ from lab.analysis.latency import Latency
 from lab.analysis.outcomes import Outcomes
 from lab.analysis.quantiles import QUANTILES, Distribution, in_ms
 from lab.analysis.rules.finding import Finding
+from lab.analysis.traced import TracedProcess
 
 Series = tuple[NDArray[np.int64], NDArray[np.int32]]
 
@@ -67,6 +68,7 @@ class TrialFacts:
     failures_by_process: tuple[tuple[int, Failure], ...]
     rules: Mapping[str, Finding]
     handshakes: HandshakeFacts | None = None  # None where there were none
+    traced: tuple[TracedProcess, ...] = ()  # processes of a traced program
 
     @property
     def usable(self) -> bool:

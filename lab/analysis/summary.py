@@ -13,7 +13,8 @@ from statistics import median
 from typing import Any, Final
 
 from lab.analysis import cold, failures, handshake_summary, latency, validity
-from lab.analysis.arms import ArmInfo
+from lab.analysis import traced_summary as traced
+from lab.analysis.arms import TRACE, ArmInfo
 from lab.analysis.comparisons import compare
 from lab.analysis.facts import TrialFacts
 from lab.analysis.latency import Latency
@@ -121,6 +122,7 @@ def _arm(arm: ArmInfo, trials: Sequence[TrialFacts], delays: Latency) -> dict[st
             for failure in failures.together(failure for trial in trials for failure in trial.failures)
         ],
         "rules": {rule: judged((trial.number, trial.rules[rule]) for trial in trials) for rule in RULES},
+        **({"traced": traced.to_json(trials)} if arm.workload == TRACE else {}),
     }
 
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from lab.analysis import cold, failures, latency, outcomes
+from lab.analysis import cold, failures, latency, outcomes, traced
 from lab.analysis.calls import Origin, ProcessCalls
 from lab.analysis.facts import ProcessFacts, SessionFacts, TrialFacts
 from lab.analysis.failures import Failure
@@ -21,6 +21,7 @@ from lab.analysis.rules.endings import LastCall, ParentCheck, signal_name
 from lab.analysis.rules.finding import NOT_EXERCISED, Finding, check_failed, together
 from lab.analysis.segments import by_process
 from lab.analysis.sessions import SessionHistory, in_order, peak
+from lab.analysis.traced import TracedProcess
 from lab.record import columns
 from lab.record.columns import CONNECTIONS, Table
 from lab.record.dtypes import PHASE
@@ -41,7 +42,11 @@ def examine(record: TrialRecord, operations: Table, calls: Table, connections: T
     generators = [process for process in record.processes if process.role == "generator"]
     handshakes = Handshakes(connections, dict(record.error_texts), server=bool(workers)) if generators else None
     counted, cold_starts, delays, faults, in_time = _operations(record, operations, view, handshakes, problems)
-    durations, sessions, findings = _calls(record, calls, view, handshakes)
+    durations, sessions, findings, seen = _calls(record, calls, view, handshakes)
+    if record.traced:
+        faults += [(process.index, fault) for process in seen for fault in process.failures]
+        known = {process.index for process in seen}
+        seen += [traced.without_calls(process) for process in record.processes if process.index not in known]
     served = handshakes.done() if handshakes else None
     if served:
         faults += served.failures
@@ -50,12 +55,16 @@ def examine(record: TrialRecord, operations: Table, calls: Table, connections: T
     never = [process for process in workers if process.end == "never-started"]
     if never:
         problems.append(f"{len(never)} of {len(workers)} workers never started")
-    if not workers and not generators:
+    if not workers and not generators and not record.traced:
         problems.append("no workers")
     problems += [problem for process in generators for problem in _generator_problems(process)]
     if record.lost_rows:
         problems.append(f"{record.lost_rows} rows were lost")
-    explained = record.partial or any(process.end in ("signal", "hang", "root-died") for process in record.processes)
+    explained = (
+        record.partial
+        or record.traced
+        or any(process.end in ("signal", "hang", "root-died") for process in record.processes)
+    )
     if not counted.planned - counted.shed and not explained:
         problems.append("no operation at all")
     return TrialFacts(
@@ -85,6 +94,7 @@ def examine(record: TrialRecord, operations: Table, calls: Table, connections: T
         failures_by_process=tuple(faults),
         rules={name: findings.get(name, NOT_EXERCISED) for name in RULES},
         handshakes=served,
+        traced=tuple(sorted(seen, key=lambda process: process.index)),
     )
 
 
@@ -125,6 +135,8 @@ def _with_handshakes(
 
 def _view(record: TrialRecord, operations: Table, calls: Table) -> TrialView:
     if record.released_ns is not None:
+        if record.traced:
+            return TrialView(record, Origin(record.released_ns, "the start"))
         return TrialView(record, Origin(record.released_ns, "release"))
     starts = [int(table["started_ns"].min()) for table in (operations, calls) if table["started_ns"].size]
     return TrialView(record, Origin(min(starts, default=0), "the first call"))
@@ -201,12 +213,13 @@ def _parent_checks(rows: Table) -> list[ParentCheck]:
 
 def _calls(
     record: TrialRecord, calls: Table, view: TrialView, handshakes: Handshakes | None
-) -> tuple[dict[str, Distribution], SessionFacts, dict[str, Finding]]:
+) -> tuple[dict[str, Distribution], SessionFacts, dict[str, Finding], list[TracedProcess]]:
     known: dict[int, Any] = {process.index: process for process in record.processes}
     durations: dict[str, list[Distribution]] = {}
     histories: dict[int, SessionHistory] = {}
     findings: dict[str, list[Finding]] = {}
     unseen: Finding | None = None
+    seen: list[TracedProcess] = []
     fork_safe = False
     for index, rows in by_process(calls):
         process = ProcessCalls(index, rows, view.origin)
@@ -222,6 +235,8 @@ def _calls(
             unseen = check_failed(problem)
         if handshakes:
             handshakes.calls(process)
+        if record.traced:
+            seen.append(traced.of_process(process, known[index]))
         last = process.last_row()
         view.last_calls[index] = LastCall(int(process.started_ns[last]), process.describe(last))
         del process, rows  # before the next process is loaded: never two at once
@@ -233,6 +248,7 @@ def _calls(
         {function: merged(parts) for function, parts in sorted(durations.items())},
         _session_facts(histories),
         {name: together(found) for name, found in findings.items()},
+        seen,
     )
 
 

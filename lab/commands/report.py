@@ -16,6 +16,7 @@ from lab.record.model import TrialRecord
 from lab.record.run import Run
 from lab.report.tables import FOLDER as TABLES
 from lab.report.tables import write_tables
+from lab.report.traced import is_trace
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -48,7 +49,7 @@ def rebuild(run_path: Path, picture: bool = False) -> dict[str, Any]:
     try:
         write_json(run.path / "summary.json", summary)
         write_tables(run.path / TABLES, trials)
-        if picture:
+        if picture and not is_trace(summary):  # it has no operations, which are what the picture shows
             from lab.report.picture import draw
 
             draw(summary, [facts for _, facts in trials], run.path / PICTURE)

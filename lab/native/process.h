@@ -121,6 +121,20 @@ static char *append_number(char *at, u32 number)
     return append_text(at, first);
 }
 
+/* Who this is, for people: the name of its program's file, and its parent. Never an argument: those may hold a PIN. */
+static void process_introduce(void)
+{
+    struct rows_header *header = process->rows.header;
+    header->parent = (u32)getppid();
+    char path[PATH_MAX];
+    ssize_t length = readlink("/proc/self/exe", path, sizeof path - 1);
+    if (length <= 0)
+        return; /* no /proc here, as in a chroot */
+    path[length] = 0;
+    char *name = strrchr(path, '/');
+    memccpy(header->program, name ? name + 1 : path, 0, sizeof header->program - 1); /* its page was all zeros */
+}
+
 /* A name may be taken: a pid comes round again, and a program may unload the tap and load it afresh. */
 static int process_open_file(void)
 {
@@ -146,6 +160,7 @@ __attribute__((cold, noinline)) static bool process_open(void)
         process->pid = (u32)getpid();
         int error = process_open_file();
         if (!error) {
+            process_introduce();
             struct rows_header *header = process->rows.header;
             madvise(header, ROWS_HEADER_BYTES + header->capacity * ROW_BYTES, MADV_DONTFORK);
             process->generation = ++generation;

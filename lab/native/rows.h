@@ -68,6 +68,7 @@ enum { ROWS_OF_OPERATIONS = 1, ROWS_OF_CALLS = 2, ROWS_OF_OUTPUTS = 3, ROWS_OF_C
 #define ROWS_HEADER_BYTES 4096
 #define ROW_BYTES 64
 #define CONNECTION_ROW_BYTES 128
+#define PROGRAM_BYTES 60
 #define ROWS_STEP_BYTES (256 << 10)      /* disk is allocated in multiples of this, */
 #define ROWS_MOST_AHEAD_BYTES (16 << 20) /* and never more than this before it is needed */
 
@@ -88,6 +89,9 @@ struct rows_header {
     _Atomic u64 lost;      /* rows that could not be written: no disk, or beyond capacity */
     u64 padding;
     _Atomic u64 claimed; /* rows handed out: every thread writes it, so it has a cache line of its own */
+    u64 padding2[7];
+    u32 parent;                  /* calls: pid of the parent when the file was opened */
+    char program[PROGRAM_BYTES]; /* calls: name of the program's file, without its folder; "" where it is not known */
 };
 
 struct rows {

@@ -42,6 +42,9 @@ HEADER: Final = np.dtype(
         ("lost", "<u8"),
         ("padding", "<u8"),  # so that claimed begins a cache line
         ("claimed", "<u8"),
+        ("padding2", "<u8", 7),
+        ("parent", "<u4"),  # of calls: pid of the parent
+        ("program", "S60"),  # of calls: name of the program's file
     ]
 )
 OPERATION: Final = np.dtype([(name, _NUMPY[kind]) for name, kind in fields("operation")])

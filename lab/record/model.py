@@ -31,6 +31,8 @@ class ProcessRecord:
     in_last_call: bool = True  # whether last_call had not returned; False lays nothing at the module's door
     stack: str | None = None  # file in the trial's folder with the C stacks of a hung process
     cpu_ns: int | None = None  # processor time from the release to the end of the load; None where it was not told
+    program: str | None = None  # name of the program's file, of a process that the tap saw; never its arguments
+    parent: int | None = None  # pid of its parent at its first PKCS#11 call
     busy_ns: int | None = None  # and how long that was: their quotient is the process's share of one processor
 
 
@@ -49,6 +51,7 @@ class TrialRecord:
     lost_rows: int
     invalid_because: tuple[str, ...] = ()
     partial: bool = False  # interrupted
+    traced: bool = False  # a program of the user's under the tap: nothing was planned, and there are no operations
     error_texts: tuple[tuple[int, str], ...] = ()  # what OpenSSL says of its codes that stand in the rows
 
     def to_json(self) -> dict[str, Any]:

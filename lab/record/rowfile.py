@@ -22,6 +22,8 @@ class RowFile:
     lost: int
     rows: NDArray[Any]
     places: NDArray[np.int64]  # index of each row in the file, which is also its place in the file of outputs
+    parent: int = 0  # of calls: pid of the parent when the first call was made
+    program: str = ""  # of calls: name of the program's file, "" where it is not known
 
 
 def read_header(path: Path) -> Any | None:
@@ -54,6 +56,8 @@ def read_rows(path: Path, dtype: np.dtype[np.void]) -> RowFile | None:
         int(header["lost"]),
         rows if len(places) == count else rows[places],
         places,
+        int(header["parent"]),
+        header["program"].decode(errors="replace"),
     )
 
 

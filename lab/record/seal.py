@@ -69,6 +69,7 @@ def _seal(
         if file.pid not in index_of:
             index_of[file.pid] = 1 + max((p.index for p in trial.processes), default=-1) + len(others)
             others.append(ProcessRecord(index_of[file.pid], "other", file.pid, "unknown", 0, 0, None, 1))
+    programs = {file.pid: file for file in calls}  # of a process that became another program: the latest
     # a program that unloads the tap and loads it again has a file of each time
     calls.sort(key=lambda file: (index_of[file.pid], int(file.rows["started_ns"][0]) if len(file.rows) else 0))
     operations = _read_by_process(folder, "operations", dtypes.OPERATION)
@@ -83,7 +84,11 @@ def _seal(
         parts = (connection_columns(f, operations.get(f.process)) for f in connections.values())
         _write(folder / "connections.parquet", parts, CONNECTIONS)
     last = {file.pid: last_call(file.rows) for file in calls}
-    processes = tuple(_completed(p, operations.get(p.index), last.get(p.pid), trial) for p in trial.processes)
+    processes = tuple(
+        _completed(_named(p, programs.get(p.pid)), operations.get(p.index), last.get(p.pid), trial)
+        for p in trial.processes
+    )
+    strangers = tuple(_named(p, programs.get(p.pid)) for p in others)
     recorded = {file.pid for file in calls}
     unrecorded = _unrecorded(operations, connections if key_in_token else {}, recorded)
     texts = trial.error_texts
@@ -91,7 +96,7 @@ def _seal(
         texts = _texts((*operations.values(), *connections.values()), error_text)
     record = replace(
         trial,
-        processes=(*processes, *others),
+        processes=(*processes, *strangers),
         lost_rows=lost,
         invalid_because=(*trial.invalid_because, *unrecorded),
         error_texts=texts,
@@ -139,6 +144,12 @@ def _answered(rows: NDArray[Any]) -> NDArray[np.bool_]:
     well = (rows["state"] == dtypes.ENDED) & (rows["code"] == 0)
     answered: NDArray[np.bool_] = np.isin(rows["kind"], _TOKEN_KINDS) & well
     return answered
+
+
+def _named(process: ProcessRecord, calls: RowFile | None) -> ProcessRecord:
+    if calls is None:
+        return process
+    return replace(process, program=calls.program or process.program, parent=calls.parent or None)
 
 
 def _completed(

@@ -11,7 +11,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from lab.report import handshakes, words
+from lab.report import handshakes, traced, words
 from lab.report.words import count, milliseconds, significant
 
 SIDE_BY_SIDE: Final = 4  # arms; with more, each arm is a row
@@ -25,6 +25,9 @@ Line = tuple[str, Callable[[Arm], str]]
 def show(summary: Mapping[str, Any], console: Console) -> None:
     """Prints a summary (DESIGN 6.3); missing values as n/a."""
     arms: Mapping[str, Arm] = summary["arms"]
+    if traced.is_trace(summary):
+        _trace(summary, arms, console)
+        return
     open_loop = {name: arm for name, arm in arms.items() if _is_open(arm)}
     closed_loop = {name: arm for name, arm in arms.items() if not _is_open(arm)}
     console.print(Text(summary["scenario"], style="bold"))
@@ -61,11 +64,27 @@ def show(summary: Mapping[str, Any], console: Console) -> None:
     _comparisons(summary["comparisons"], console)
 
 
-def _validity(summary: Mapping[str, Any], console: Console) -> None:
+def _trace(summary: Mapping[str, Any], arms: Mapping[str, Arm], console: Console) -> None:
+    """A traced program: no operations, so what is left is who called what, and whether that is allowed."""
+    console.print(Text(summary["scenario"], style="bold"))
+    console.print(Text(f"run {summary['run']}", style="dim"))
+    _validity(summary, console, "Every call that reached the tap is accounted for.")
+    for name, arm in arms.items():
+        for title, table in traced.tables(name, arm, console.width):
+            console.print()
+            console.print(Text(title, style="bold"))
+            console.print(table)
+    _failures(arms, console)
+    _rules(arms, console)
+
+
+def _validity(
+    summary: Mapping[str, Any], console: Console, well: str = "Valid: every planned operation is accounted for."
+) -> None:
     if summary.get("partial"):
         console.print(Text("Interrupted: this is what was measured until then.", style="yellow"))
     if summary["valid"]:
-        console.print(Text("Valid: every planned operation is accounted for.", style="green"))
+        console.print(Text(well, style="green"))
         return
     console.print(Text("Not valid, do not rely on the figures:", style="bold red"))
     for reason in summary["invalid_because"]:

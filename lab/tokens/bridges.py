@@ -20,8 +20,8 @@ from typing import Final
 from lab.errors import ScenarioError
 from lab.tokens.needs import ArmSettings
 
-# OpenSSL_version(3): "ENGINESDIR: ..." and "MODULESDIR: ..."
-_VERSION, _ENGINES_DIRECTORY, _MODULES_DIRECTORY = 6, 5, 8
+# OpenSSL_version(3): 'OPENSSLDIR: "..."', 'ENGINESDIR: "..."' and 'MODULESDIR: "..."'
+_VERSION, _DIRECTORY, _ENGINES_DIRECTORY, _MODULES_DIRECTORY = 6, 4, 5, 8
 _PATIENCE_S: Final = 10
 _HAS_SYMBOL: Final = "import ctypes, sys; getattr(ctypes.CDLL(sys.argv[1]), sys.argv[2])"
 
@@ -72,6 +72,7 @@ class OpenSsl:
     version: str  # such as 3.0.15
     has_engine: bool  # OpenSSL 4 has none, and some builds of 3 have none
     folders: Mapping[str, Path]  # by bridge: where OpenSSL looks for what it loads
+    directory: Path | None = None  # where it looks for openssl.cnf
 
 
 def openssl() -> OpenSsl:
@@ -86,7 +87,10 @@ def openssl() -> OpenSsl:
     for bridge, number in (("engine", _ENGINES_DIRECTORY), ("provider", _MODULES_DIRECTORY)):
         if found := re.search(r'"(.+)"', (say(number) or b"").decode()):
             folders[bridge] = Path(found[1])
-    return OpenSsl((say(_VERSION) or b"").decode(), hasattr(libcrypto, "ENGINE_by_id"), folders)
+    own = re.search(r'"(.+)"', (say(_DIRECTORY) or b"").decode())
+    return OpenSsl(
+        (say(_VERSION) or b"").decode(), hasattr(libcrypto, "ENGINE_by_id"), folders, Path(own[1]) if own else None
+    )
 
 
 def library_of(bridge: str) -> Path:

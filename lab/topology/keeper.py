@@ -33,7 +33,9 @@ class Keeper:
     def __init__(self, line: socket.socket) -> None:
         self.line = line
         self.folders: set[str] = set()
+        self.rescues: list[tuple[str, str]] = []
         self.roots: set[int] = set()
+        self.follows = False  # every end is told, and when nothing is left
 
     def serve(self) -> None:
         """Works until the coordinator is gone, then leaves nothing behind."""
@@ -49,7 +51,9 @@ class Keeper:
             for key, _ in selector.select():
                 if key.fileobj is wake:
                     wake.recv(4096)
-                    self.reap()
+                    left = self.reap()
+                    if self.follows:
+                        self.say(alone=not left)
                 elif not self.obey():
                     self.end_all()
                     self.remove_folders()
@@ -66,10 +70,16 @@ class Keeper:
         request = json.loads(raw)
         if request["do"] == "spawn":
             self.say(started=self.spawn(request["command"], request["environment"], descriptors))
+        elif request["do"] == "follow":
+            self.say(started=self.follow(request, descriptors))
+        elif request["do"] == "stop":
+            self.say(asked=self.stop())
         elif request["do"] == "end":
             self.say(left=self.end_all())
         elif request["do"] == "guard":
             self.folders.add(request["folder"])
+            if "keep" in request:
+                self.rescues.append((request["keep"], request["keep_in"]))
             self.say(guarded=True)
         return True
 
@@ -97,8 +107,44 @@ class Keeper:
         self.roots.add(pid)
         return pid
 
+    def follow(self, request: dict[str, Any], descriptors: list[int]) -> int:
+        """Starts a program of the user's: in the user's session and process group, with the user's descriptors.
+
+        What the keeper ignores the program must not inherit as ignored.
+        """
+        high = [os.dup2(fd, 100 + n) for n, fd in enumerate(descriptors)]
+        actions = [(os.POSIX_SPAWN_DUP2, fd, to) for to, fd in enumerate(high)]
+        self.follows = True
+        try:
+            pid = os.posix_spawn(
+                request["path"],
+                request["command"],
+                request["environment"],
+                file_actions=actions,
+                setsigdef=request["signals"],
+                setsigmask=[],
+            )
+        except OSError as error:
+            self.say(refused=error.strerror)
+            pid = 0
+        for fd in (*descriptors, *high):
+            os.close(fd)
+        if pid:
+            self.roots.add(pid)
+        return pid
+
+    def stop(self) -> int:
+        """Asks its children, which are what is left of the tree at its top, to end; returns how many."""
+        children = psutil.Process().children()
+        for process in children:
+            try:
+                process.terminate()
+            except psutil.NoSuchProcess:
+                pass
+        return len(children)
+
     def reap(self) -> int:
-        """Reaps all that has ended, and reports the roots among them; the number of children that are left."""
+        """Reaps all that has ended, and reports the roots among them; 0 where no child is left."""
         while True:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
@@ -106,6 +152,8 @@ class Keeper:
                 return 0
             if pid == 0:
                 return 1
+            if self.follows:
+                self.say(reaped=pid, status=status)
             if pid in self.roots:
                 self.roots.discard(pid)
                 self.say(ended=pid, status=status)
@@ -126,6 +174,12 @@ class Keeper:
             time.sleep(0.002)
 
     def remove_folders(self) -> None:
+        for source, target in self.rescues:
+            for name in os.listdir(source) if os.path.isdir(source) else ():
+                try:
+                    shutil.move(os.path.join(source, name), target)
+                except OSError:
+                    pass  # the disk is full: the others may still fit
         for folder in self.folders:
             shutil.rmtree(folder, ignore_errors=True)
 

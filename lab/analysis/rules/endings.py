@@ -56,7 +56,7 @@ def sessions_closed(calls: ProcessCalls, record: ProcessRecord | None) -> Findin
         f" (this process opened {sessions.opened:,}, closed {sessions.closed:,})"
     )
     note = ""
-    if record is not None and record.end != "exit":
+    if record is not None and record.end not in ("exit", "unknown"):
         note = f"process {record.index} did not end by itself: {_end(record)}"
     return violation(sessions.leaked, int(calls.started_ns[row]), evidence, note)
 
