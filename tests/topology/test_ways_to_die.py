@@ -224,7 +224,7 @@ def test_no_worker_that_crashes_leaves_a_core_file(place: Place, mischief: Misch
 def test_a_report_of_a_run_that_is_still_going_leaves_the_running_trial_alone(
     place: Place, scenario: Callable[[str], Path]
 ) -> None:
-    running = place.start(scenario(f"blocks = 1\n[topology]\nprocesses = 3\n{OPEN.replace('0.5', '4')}"), "--quiet")
+    running = place.start(scenario(f"blocks = 1\n[topology]\nprocesses = 3\n{OPEN.replace('0.5', '15')}"), "--quiet")
     _wait_for_load(place)
     subprocess.run(program.command("lab", "report", str(place.out)), env=program.environment(), check=False)
     assert list(place.out.glob("trials/*/operations-1.rows"))
