@@ -44,8 +44,9 @@ def test_threads_are_safe_in_every_process_where_the_tap_declares_them(policy: s
     assert arm["locking"] == "os"
     assert arm["info"] == 0
     at_once = arm["topology"]["processes"] * arm["topology"]["threads"] if policy == "shared" else 0
-    assert arm["processes"]["hung"] <= (arm["topology"]["processes"] if policy == "shared" else 0)
-    assert arm["fail"] <= at_once or arm["processes"]["hung"]
+    assert arm["fail"] <= at_once
+    if policy == "per-process":  # nobody initialises while others serve
+        assert arm["processes"]["hung"] == 0
     assert "signal" not in {failure["layer"] for failure in arm["failures"]}
     assert arm["processes"]["crashed"] == 0
     assert arm["rules"]["no-crash"]["verdict"] == "conforms"
