@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import socket
 import ssl
-import struct
-from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -25,25 +23,13 @@ from tests.native.serving import (
     try_to_greet,
 )
 
-ETIMEDOUT, EINVAL, ECONNRESET = 110, 22, 104
-SHORT_NS = 50_000_000
-DECODE_ERROR, UNKNOWN_CA = 50, 48
-RUBBISH = b"GET / HTTP/1.0\r\n\r\n"
+ECONNRESET = 104
 
 
 @pytest.fixture(params=["blocking", "event"])
 def mode(request: pytest.FixtureRequest) -> Mode:
     chosen: Mode = request.param
     return chosen
-
-
-@pytest.fixture
-def reset_connection() -> Iterator[socket.socket]:
-    """A socket that resets its connection when it is closed."""
-    raw = socket.socket()
-    raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    yield raw
-    raw.close()
 
 
 @pytest.mark.parametrize("version", ["1.2", "1.3"])
