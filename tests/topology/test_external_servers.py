@@ -123,7 +123,7 @@ def test_nothing_of_a_token_a_context_or_a_topology_is_claimed(one: Sealed) -> N
 
 def test_the_servers_are_all_gone(arms: dict[str, Sealed], folder: Path) -> None:
     assert arms
-    assert [p for p in psutil.process_iter() if str(folder) in " ".join(p.cmdline())] == []
+    assert [p for p in psutil.process_iter(["cmdline"]) if str(folder) in " ".join(p.info["cmdline"] or ())] == []
 
 
 def test_the_report_of_such_a_run_is_rebuilt_to_the_byte_and_shows_each_arm(

@@ -129,10 +129,10 @@ def test_who_insists_ends_a_program_that_does_not_listen(tracing: Tracing) -> No
 
 def test_ctrl_c_goes_to_the_program_and_its_status_is_its_own(tracing: Tracing) -> None:
     """On a terminal, whose key sends SIGINT to the program and to the lab at once."""
-    counts = USES + (
-        "count = []\nsignal.signal(signal.SIGINT, lambda *_: count.append(1))\nprint('ready', flush=True)\n"
-        "signal.pause()\nsignal.setitimer(signal.ITIMER_REAL, 0.2)\n"
-        "signal.signal(signal.SIGALRM, lambda *_: os._exit(40 + bool(count)))\nwhile True: signal.pause()\n"
+    waits = USES + (  # blocked before it says ready, so that neither signal can come too early
+        "signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGALRM})\nprint('ready', flush=True)\n"
+        "signal.sigwait({signal.SIGINT})\nsignal.setitimer(signal.ITIMER_REAL, 0.2)\n"
+        "signal.sigwait({signal.SIGALRM})\nos._exit(41)\n"
     )
     ours, theirs = pty.openpty()
 
@@ -141,7 +141,7 @@ def test_ctrl_c_goes_to_the_program_and_its_status_is_its_own(tracing: Tracing) 
         os.close(os.open(os.ttyname(0), os.O_RDWR))  # the first terminal that a session opens is its own
 
     running = tracing.start(
-        *_python(counts, tracing), stdin=theirs, stdout=theirs, stderr=theirs, preexec_fn=foreground
+        *_python(waits, tracing), stdin=theirs, stdout=theirs, stderr=theirs, preexec_fn=foreground
     )
     os.close(theirs)
     said = b""

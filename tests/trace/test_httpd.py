@@ -125,6 +125,6 @@ def test_a_daemonised_httpd_is_followed_and_its_workers_calls_are_recorded(
     assert signed["count"] >= 1
     child = next(p for p in callers if p["parent"] != callers[0]["parent"] and p["initialized"])
     assert child["initialized"][0]["answer"] == "CKR_OK", "each child initialises for itself on its first handshake"
-    assert child["end"] == "unknown", "its parent waited for it"
+    assert child["end"] in {"unknown", "exit"}, "its parent waited for it, or ended first and left it to the lab"
     assert tracing.verdict("no-crash") == "conforms"
     assert tracing.place.leftovers() == []
