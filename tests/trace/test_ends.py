@@ -140,9 +140,7 @@ def test_ctrl_c_goes_to_the_program_and_its_status_is_its_own(tracing: Tracing) 
         os.setsid()
         os.close(os.open(os.ttyname(0), os.O_RDWR))  # the first terminal that a session opens is its own
 
-    running = tracing.start(
-        *_python(waits, tracing), stdin=theirs, stdout=theirs, stderr=theirs, preexec_fn=foreground
-    )
+    running = tracing.start(*_python(waits, tracing), stdin=theirs, stdout=theirs, stderr=theirs, preexec_fn=foreground)
     os.close(theirs)
     said = b""
     while b"ready" not in said:
