@@ -81,7 +81,7 @@ class _Arms:
 
 def _cells(arm: Arm) -> dict[str, str]:
     context = arm.context
-    policy: str = "-" if context is None else context.policy
+    policy: str = "-" if context is None or context.policy is None else context.policy
     if context is not None and context.inherit == "context":
         policy += " (own sessions)"
     session: str = "-" if context is None else context.session or "-"

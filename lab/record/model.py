@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-Role = Literal["root", "worker", "generator", "other"]
+Role = Literal["root", "worker", "generator", "master", "other"]
+"""What a process was to the trial. A real server's first process is its master, and what descends from it a worker."""
+
 End = Literal["exit", "signal", "hang", "cut-off", "root-died", "never-started", "unknown"]
 """How a process ended: by itself; by a signal; killed because overdue; killed because the user interrupted; killed by
 the death of the trial root; planned but never born; unknown: the tap saw it and nobody waited for it."""
@@ -34,6 +36,21 @@ class ProcessRecord:
     program: str | None = None  # name of the program's file, of a process that the tap saw; never its arguments
     parent: int | None = None  # pid of its parent at its first PKCS#11 call
     busy_ns: int | None = None  # and how long that was: their quotient is the process's share of one processor
+    born_ns: int | None = None  # of a real server's: CLOCK_MONOTONIC when it was first seen
+    gone_ns: int | None = None  # and when it had ended; None: after the load, or not known
+
+
+@dataclass(frozen=True)
+class ServerRecord:
+    """What became of a trial's real server, besides its processes."""
+
+    name: Literal["httpd", "nginx", "stunnel"]
+    version: str
+    ready_ns: int | None  # CLOCK_MONOTONIC when all its addresses accepted; None: never
+    realtime_ns: int  # CLOCK_REALTIME - CLOCK_MONOTONIC, for the times in its log
+    reload_ns: int | None = None  # CLOCK_MONOTONIC when it was told to reload
+    kill_ns: int | None = None  # CLOCK_MONOTONIC when one of its workers was killed
+    killed: int | None = None  # index of that worker
 
 
 @dataclass(frozen=True)
@@ -52,6 +69,7 @@ class TrialRecord:
     invalid_because: tuple[str, ...] = ()
     partial: bool = False  # interrupted
     traced: bool = False  # a program of the user's under the tap: nothing was planned, and there are no operations
+    server: ServerRecord | None = None  # of a real server
     error_texts: tuple[tuple[int, str], ...] = ()  # what OpenSSL says of its codes that stand in the rows
 
     def to_json(self) -> dict[str, Any]:
@@ -63,5 +81,7 @@ class TrialRecord:
         fields = dict(data)
         fields["processes"] = tuple(ProcessRecord(**p) for p in fields["processes"])
         fields["invalid_because"] = tuple(fields["invalid_because"])
+        if fields.get("server"):
+            fields["server"] = ServerRecord(**fields["server"])
         fields["error_texts"] = tuple((code, text) for code, text in fields.get("error_texts", ()))
         return TrialRecord(**fields)

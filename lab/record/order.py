@@ -6,8 +6,9 @@ It travels as JSON through a pipe, because it carries the PIN, which must not st
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 ARRIVALS: Final = "arrivals.i64"
 """File in the trial's folder with the instants of an open loop, ns after the release, of all threads or generators."""
@@ -58,7 +59,7 @@ class IntrudersOrder:
 
 @dataclass(frozen=True)
 class TlsOrder:
-    server: Literal["lab", "external"]
+    server: Literal["lab", "external", "httpd", "nginx", "stunnel"]
     bridge: Literal["direct", "engine", "provider", "software"] | None
     bridge_library: str | None  # engine, provider: the shared object that OpenSSL loads
     bridge_config: str | None  # provider: the openssl.cnf that says so, which holds no PIN
@@ -77,6 +78,39 @@ class TlsOrder:
     generators: int
     clients: int  # closed loop: of all generators together; open loop: the most connections that one generator has open
     intruders: IntrudersOrder
+    tag_key: str = ""  # hex, of the tap: with it a client finds the PKCS#11 call that made the signature it got
+
+
+@dataclass(frozen=True)
+class BesideOrder:
+    """A program that a trial needs beside it, such as the owner of a broker's token. Started first and ended last."""
+
+    command: tuple[str, ...]
+    environment: Mapping[str, str] = field(repr=False)  # on top of the trial's own
+    user: str | None  # whom it is started as; None: as the lab
+    ready: str  # path of a file or socket: the program is ready when it is there
+
+
+@dataclass(frozen=True)
+class ServerOrder:
+    """A real server, as the trial root starts it. The root knows none of them by name: all is decided here.
+
+    It is ready when each of `addresses` accepts a connection at the trial's port.
+    """
+
+    name: Literal["httpd", "nginx", "stunnel"]
+    command: tuple[str, ...]  # holds no secret: everybody can read it
+    environment: Mapping[str, str] = field(repr=False)  # on top of the trial's own
+    user: str | None  # whom it is started as; None: as the lab
+    foreground: bool  # False: the command ends when the daemon is there
+    pid_file: str  # where it notes its master
+    addresses: tuple[str, ...]
+    logs: tuple[str, ...]  # files in which it says what went wrong, the most telling first
+    stop_signal: int  # asks its master to end all at once
+    reload_signal: int  # asks its master to read its configuration again, and to let connections end
+    reload_at_ns: int | None  # after the release
+    kill_at_ns: int | None  # after the release: SIGKILL to one of its workers
+    beside: tuple[BesideOrder, ...] = ()  # what the server needs
 
 
 @dataclass(frozen=True)
@@ -104,6 +138,8 @@ class TrialOrder:
     deadline_ns: int
     seed: int
     tls: TlsOrder | None = None
+    server: ServerOrder | None = None
+    beside: tuple[BesideOrder, ...] = ()  # what the token needs
 
     @property
     def give_up_ns(self) -> int:
@@ -124,4 +160,19 @@ class TrialOrder:
             intruders = IntrudersOrder(**tls["intruders"])
             keys = tuple(tls["software_keys"])
             data["tls"] = TlsOrder(**{**tls, "hosts": hosts, "intruders": intruders, "software_keys": keys})
+        if server := data["server"]:
+            data["server"] = ServerOrder(
+                **{
+                    **server,
+                    "command": tuple(server["command"]),
+                    "addresses": tuple(server["addresses"]),
+                    "logs": tuple(server["logs"]),
+                    "beside": _beside(server["beside"]),
+                }
+            )
+        data["beside"] = _beside(data["beside"])
         return TrialOrder(**data)
+
+
+def _beside(data: Iterable[Mapping[str, Any]]) -> tuple[BesideOrder, ...]:
+    return tuple(BesideOrder(**{**each, "command": tuple(each["command"])}) for each in data)

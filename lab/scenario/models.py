@@ -14,7 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from lab.errors import ScenarioError
 
-TokenKind = Literal["softhsm", "module"]
+TokenKind = Literal["softhsm", "p11kit-proxy", "p11kit-remote", "module"]
 TopologyKind = Literal["prefork", "worker", "event", "threads", "spawn"]
 ForkPoint = Literal["idle", "threads-busy", "mid-operation"]
 Start = Literal["staggered", "herd"]
@@ -45,7 +45,7 @@ TlsVersion = Annotated[
     BeforeValidator(lambda value: _VERSIONS.get(value, value) if isinstance(value, float) else value),
 ]
 Bridge = Literal["direct", "engine", "provider", "software"]
-Server = Literal["lab", "external"]
+Server = Literal["lab", "external", "httpd", "nginx", "stunnel"]
 KeyExchange = Literal["ecdhe", "rsa"]
 VhostBy = Literal["sni", "ip"]
 Resumption = Literal["off", "shared", "per-process"]
@@ -67,7 +67,10 @@ NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 ARM_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9 ._=+-]{0,99}$"
 VARIABLE_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]*$"
 
-PATHS: Final[Mapping[str, tuple[str, ...]]] = {"token": ("path", "pin_file"), "tls": ("trust", "certificate")}
+PATHS: Final[Mapping[str, tuple[str, ...]]] = {
+    "token": ("path", "pin_file"),
+    "tls": ("trust", "certificate", "library"),
+}
 """Keys of tables that name files: a scenario file's are seen from that file, those of --set from the shell."""
 
 Text = Annotated[str, Field(min_length=1, max_length=4096)]
@@ -141,10 +144,11 @@ class Topology(Closed):
 class Context(Closed):
     """[context]: who owns the initialised PKCS#11 library state after the fork."""
 
-    policy: Policy = Field(
+    policy: Policy | None = Field(
         "per-process",
         description="shared: made before the fork and used as it is; per-process: each child makes its own; "
-        "reinit: made before the fork, each child reloads it.",
+        "reinit: made before the fork, each child reloads it. Not for real servers: what their libraries do is found "
+        "and reported.",
     )
     inherit: Inherit | None = Field(
         None,
@@ -192,7 +196,16 @@ class Tls(Closed):
         description="How TLS reaches the key. direct: the lab's own key method, with no fork handling; engine: OpenSSL "
         "ENGINE and libp11; provider: pkcs11-provider; software: a key in memory and no token, the floor.",
     )
-    server: Server = Field("lab", description="lab: the lab's own server; external: one that is running already.")
+    server: Server = Field(
+        "lab",
+        description="lab: the lab's own server; httpd, nginx, stunnel: the real one, started by the lab with a "
+        "configuration of its own; external: one that is running already.",
+    )
+    library: Text | None = Field(
+        None,
+        description="bridge engine or provider only: the shared object that OpenSSL loads, seen from the scenario "
+        "file. Default: the installed one.",
+    )
     host: Text | None = Field(None, description="external only, and needed: name or address of the server.")
     port: int | None = Field(
         None, ge=1, le=65_535, description="TCP port: needed for external; of the lab's server, default any free one."
@@ -224,6 +237,29 @@ class Tls(Closed):
         description="Session tickets: off; shared: all processes have one ticket key; per-process: each has its own.",
     )
     timeout_s: float = Field(5.0, ge=0.05, le=600, description="Seconds after which either end gives a handshake up.")
+
+
+class RealServer(Closed):
+    """[server]: how a real server (tls.server = httpd, nginx, stunnel) is run, and what happens to it."""
+
+    user: Text | None = Field(None, description="User of its workers where the lab runs as root. Default www-data.")
+    foreground: bool = Field(
+        True, description="false: it becomes a daemon, whose master is a fork of the process that read the key."
+    )
+    env_lines: bool | None = Field(
+        None,
+        description="nginx only: false leaves out the env lines that let its workers find their token. Default true.",
+    )
+    reload_at_s: float | None = Field(
+        None,
+        ge=0,
+        le=3_600,
+        description="Seconds after the begin of the load (warm-up included) when it is told to read its configuration "
+        "again, gracefully.",
+    )
+    kill_at_s: float | None = Field(
+        None, ge=0, le=3_600, description="Seconds after the begin of the load when one of its workers is killed."
+    )
 
 
 class Intruders(Closed):
@@ -274,6 +310,7 @@ class Arm(Closed):
     context: Context | None  # None: as for token
     workload: Workload
     tls: Tls | None = None  # None: all but handshakes
+    server: RealServer | None = None  # None: all but httpd, nginx and stunnel
     load: Load
     timeout_s: Timeout
 
@@ -287,6 +324,9 @@ class Arm(Closed):
         """How many parts the arrivals are dealt to: who begins operations, a generator or a worker thread."""
         return self.load.generators or self.worker_threads
 
+
+REAL_SERVERS: Final = ("httpd", "nginx", "stunnel")
+"""Values of tls.server that are programs which the lab starts."""
 
 Scalar = bool | int | float | str
 

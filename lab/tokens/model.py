@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from lab.native.cryptoki import LibraryInfo, TokenInfo
+from lab.record.order import BesideOrder
 
 
 class Secret:
@@ -49,6 +50,8 @@ class TokenAccess:
     key_label: str  # "" where the workload uses no key
     environment: Mapping[str, str]  # for the trial's processes, on top of the lab's own
     init_string: str | None = None
+    beside: tuple[BesideOrder, ...] = ()  # programs that the token needs while a trial runs
+    unprivileged: bool = False  # its configuration is not read by root: what uses it must be started as another user
 
 
 @dataclass(frozen=True)

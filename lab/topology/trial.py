@@ -172,7 +172,7 @@ def _token_order(access: TokenAccess | None) -> TokenOrder | None:
 
 def _context_order(arm: Arm) -> ContextOrder | None:
     context = arm.context
-    if context is None:
+    if context is None or context.policy is None:
         return None
     inherit = context.inherit or "sessions"
     session, locking = context.session or "per-thread", context.locking or "os"  # None: a bridge's own business
