@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-import stat
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -26,6 +25,7 @@ from lab.record.model import ProcessRecord, TrialRecord
 from lab.record.seal import seal
 from lab.tokens.softhsm import find_module
 from lab.topology.line import KeeperLine
+from lab.topology.reach import rows_folder
 from lab.trace.following import Following
 from lab.trace.openssl_cnf import Bridge
 from lab.trace.requests import Requests
@@ -33,10 +33,7 @@ from lab.trace.spelling import Swap
 from lab.trace.wiring import Wiring, module_of, wire
 
 INVALID, INTERRUPTED = 1, 130
-_ANYBODY_WRITES: Final = 0o1777  # as /tmp: a server's workers are other users than its parent
-_USUAL: Final = 0o755
 _TAP_KEY_BYTES: Final = 16
-_ROOT: Final = 0
 ROWS: Final = "rows"
 """Folder in the private one for the tap's files, where the run folder is closed to others."""
 
@@ -56,7 +53,7 @@ def trace(command: Sequence[str], out: Path | None, module: Path | None, bridge:
         trial = folder / "trials" / f"0001-{slug(program.name)}"
         trial.mkdir()
         try:
-            with _private(line, trial) as private, _rows(trial, private) as rows:
+            with _private(line, trial) as private, rows_folder(trial, private / ROWS) as rows:
                 wiring = wire(command, os.environ, swap, private, cast(Bridge | None, bridge))
                 _tap(wiring, swap, rows)
                 _say(console, f"the tap {swap.tap} stands before {swap.module}", *wiring.told)
@@ -120,33 +117,6 @@ def _private(line: KeeperLine, trial: Path) -> Iterator[Path]:
         yield private
     finally:
         shutil.rmtree(private, ignore_errors=True)
-
-
-@contextmanager
-def _rows(trial: Path, private: Path) -> Iterator[Path]:
-    """The folder for the tap's files: the trial's own, where every user can get to it.
-
-    Where not (root's own home is closed to a server's workers), the private one; its files are moved at the end.
-    """
-    if os.geteuid() != _ROOT or _open_to_all(trial):
-        try:
-            trial.chmod(_ANYBODY_WRITES)
-            yield trial
-        finally:
-            trial.chmod(_USUAL)
-        return
-    rows = private / ROWS
-    rows.mkdir()
-    rows.chmod(_ANYBODY_WRITES)
-    try:
-        yield rows
-    finally:
-        for path in rows.iterdir():
-            shutil.move(path, trial / path.name)
-
-
-def _open_to_all(folder: Path) -> bool:
-    return all(path.stat().st_mode & stat.S_IXOTH for path in folder.resolve().parents)
 
 
 def _tap(wiring: Wiring, swap: Swap, rows: Path) -> None:

@@ -105,6 +105,7 @@ class ServerOrder:
     foreground: bool  # False: the command ends when the daemon is there
     pid_file: str  # where it notes its master
     addresses: tuple[str, ...]
+    console: str  # file that takes what it writes to stdout and stderr
     logs: tuple[str, ...]  # files in which it says what went wrong, the most telling first
     stop_signal: int  # asks its master to end all at once
     reload_signal: int  # asks its master to read its configuration again, and to let connections end

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lab.record.dtypes import EMPTY, HEADER, HEADER_BYTES, MAGIC
+from lab.record.dtypes import CONNECTION, EMPTY, HEADER, HEADER_BYTES, MAGIC
 
 
 @dataclass(frozen=True)
@@ -75,3 +75,12 @@ def read_outputs(path: Path) -> NDArray[np.uint8] | None:
     width = int(header["row_bytes"])
     rows = int(min(header["capacity"], (path.stat().st_size - HEADER_BYTES) // width))
     return np.memmap(path, np.uint8, "r", HEADER_BYTES, (rows, width)) if rows else np.empty((0, width), np.uint8)
+
+
+def write_connections(folder: Path, process: int, pid: int, rows: NDArray[Any]) -> None:
+    """Writes `connections-<process>.rows` of a server that is no part of the lab, as one of the lab's would have."""
+    header = np.zeros(1, HEADER)
+    header["magic"], header["row_bytes"], header["pid"], header["process"] = MAGIC, CONNECTION.itemsize, pid, process
+    header["capacity"] = header["claimed"] = header["allocated"] = len(rows)
+    path = folder / f"connections-{process}.rows"
+    path.write_bytes(header.tobytes().ljust(HEADER_BYTES, b"\0") + rows.astype(CONNECTION).tobytes())

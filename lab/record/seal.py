@@ -93,7 +93,9 @@ def _seal(
     unrecorded = _unrecorded(operations, connections if key_in_token else {}, recorded)
     texts = trial.error_texts
     if error_text is not None:
-        texts = _texts((*operations.values(), *connections.values()), error_text)
+        # what a real server's log said of its codes holds: to this process they may be unknown
+        own = dict(_texts((*operations.values(), *connections.values()), error_text))
+        texts = tuple(sorted((own | dict(trial.error_texts)).items()))
     record = replace(
         trial,
         processes=(*processes, *strangers),
@@ -149,7 +151,7 @@ def _answered(rows: NDArray[Any]) -> NDArray[np.bool_]:
 def _named(process: ProcessRecord, calls: RowFile | None) -> ProcessRecord:
     if calls is None:
         return process
-    return replace(process, program=calls.program or process.program, parent=calls.parent or None)
+    return replace(process, program=calls.program or process.program, parent=calls.parent or process.parent)
 
 
 def _completed(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -24,6 +24,8 @@ from lab.record.seal import Verification
 from lab.scenario import Arm
 from lab.tokens.model import Token, TokenAccess
 from lab.topology.line import KeeperLine
+from lab.topology.reach import rows_folder
+from lab.topology.site import free_port, open_site, refusal, take_in
 from lab.topology.tls_order import Hosts, tls_order
 from lab.topology.watch import Seen, Watch, facts_of
 
@@ -37,6 +39,12 @@ _MOST_ROWS: Final = 1 << 30
 _SET_UP_ROWS: Final = 4096
 _CALLS_PER_OPERATION: Final = 4
 _LEAST_CALL_ROWS: Final = 1 << 20
+
+TOKEN: Final = "token"
+"""Folder of the token in a trial's private one."""
+
+ROWS: Final = "rows"
+"""Folder in a trial's private one for the tap's files, where the run folder is closed to a server's workers."""
 
 
 @dataclass(frozen=True)
@@ -69,13 +77,16 @@ def run_trial(
     private = bench.private / f"{planned.number:04d}"
     try:
         folder.mkdir()
-        access = token.restore(private, arm.workload.key) if token else None
+        private.mkdir(mode=0o700)
+        access = token.restore(private / TOKEN, arm.workload.key) if token else None
         due = arrivals(arm, bench.seed, planned.block)
         tls = tls_order(arm, hosts, private) if hosts else None
         order = order_of(arm, planned, folder, access, due, tls)
         if due:
             np.concatenate(due).astype("<i8").tofile(folder / ARRIVALS)
         note_begun(folder, _record(planned, arm, order, None), check, key_in_token(arm))
+        if arm.server is not None and access is not None:
+            return folder, _with_real_server(bench, planned, arm, order, access, folder, private)
         watch = _play(bench, folder, order, _environment(arm, folder, order, access))
     except OSError as error:
         raise LabFault(f"{error.filename or folder}: {error.strerror}") from None
@@ -83,6 +94,35 @@ def run_trial(
         bench.line.end_all()
         shutil.rmtree(private, ignore_errors=True)
     return folder, _record(planned, arm, order, watch)
+
+
+def _with_real_server(
+    bench: Bench,
+    planned: PlannedTrial,
+    arm: Arm,
+    order: TrialOrder,
+    access: TokenAccess,
+    folder: Path,
+    private: Path,
+) -> TrialRecord:
+    """A trial whose server is a real one, up to what its logs tell."""
+    assert order.tls is not None  # only handshakes have a real server
+    rows = private / ROWS
+    bench.line.guard(private, keep=rows, keep_in=folder)
+    tls = replace(order.tls, port=order.tls.port or free_port(host.address for host in order.tls.hosts))
+    order = replace(order, token=None, context=None, tls=tls)  # the server has them in its configuration
+    with rows_folder(folder, rows) as tapped:
+        environment = _environment(arm, tapped, order, access)
+        tap = {name: value for name, value in environment.items() if name.startswith("LAB_TAP_")}
+        real = open_site(arm, access, private / TOKEN, tls, private, tap)
+        order = replace(order, server=real.order)
+        watch = _play(bench, folder, order, {**environment, **real.order.environment})
+        bench.line.end_all()  # or the rows of one that lives on would move under its feet
+    if watch.refused:
+        raise refusal(real)
+    server, texts = take_in(real, watch, folder)
+    record = _record(planned, arm, order, watch)
+    return replace(record, server=server, error_texts=tuple(sorted(texts.items())))
 
 
 def _play(bench: Bench, folder: Path, order: TrialOrder, environment: dict[str, str]) -> Watch:
@@ -141,7 +181,7 @@ def order_of(
     return TrialOrder(
         folder=str(folder),
         kind=topology.kind if topology else "prefork",  # of an external server: nothing is forked
-        processes=topology.processes if topology else 0,
+        processes=topology.processes if topology and not arm.server else 0,
         threads=topology.threads if topology else 1,
         fork_point=topology.fork_point if topology else "idle",
         busy_threads=(topology and topology.busy_threads) or 0,
@@ -160,6 +200,7 @@ def order_of(
         deadline_ns=time.monotonic_ns() + round(arm.timeout_s * _NS),
         seed=planned.seed,
         tls=tls,
+        beside=access.beside if access else (),
     )
 
 
@@ -234,9 +275,14 @@ def _process(watch: Watch | None, seen: Seen, order: TrialOrder) -> ProcessRecor
         planned=_planned(seen, order),
         pss_kib=watch.pss_kib.get(seen.process) if watch else None,
         threads=order.threads if seen.role == "worker" else 1,
-        finished=seen.finished or (watch is not None and watch.done and not seen.process),
+        finished=seen.finished or (watch is not None and watch.done and (not seen.process or _has_ended(seen))),
         **facts_of(seen),
     )
+
+
+def _has_ended(seen: Seen) -> bool:
+    """Whether a process of a real server came to its end as such processes do."""
+    return seen.born_ns is not None and seen.end in ("exit", "unknown")
 
 
 def _planned(seen: Seen, order: TrialOrder) -> int:

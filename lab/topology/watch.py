@@ -38,6 +38,9 @@ class Seen:
     begun: bool = False  # it was told to set up its context: from then on it can hang
     finished: bool = False
     role: Role = "worker"
+    parent: int | None = None  # pid; of a real server's processes
+    born_ns: int | None = None
+    gone_ns: int | None = None
     cpu_ns: int | None = None
     busy_ns: int | None = None
     end: End | None = None
@@ -63,6 +66,11 @@ class Watch:
     faults: list[str] = field(default_factory=list)
     partial: bool = False
     serving: bool = False  # workers are servers, and nobody has told them to stop
+    refused: bool = False  # a real server does not serve
+    listening_ns: int | None = None  # when it did
+    reloaded_ns: int | None = None
+    killed_ns: int | None = None
+    killed: int | None = None  # the process that was killed for the scenario's sake
     _rest: bytes = b""
     _stacks: int = 0
 
@@ -102,12 +110,16 @@ class Watch:
 
     # events
 
-    def _on_born(self, process: int, pid: int, role: Role) -> None:
-        self.seen[process] = Seen(process, pid, open_handle(pid), role=role)
+    def _on_born(
+        self, process: int, pid: int, role: Role, parent: int | None = None, at_ns: int | None = None
+    ) -> None:
+        self.seen[process] = Seen(process, pid, open_handle(pid), role=role, parent=parent, born_ns=at_ns)
         self.serving |= role == "generator"
 
     def _on_stopping(self, patience_s: float) -> None:
         self.serving = False
+        for seen in self.seen.values():
+            seen.begun |= seen.born_ns is not None  # a real server's, of which one that does not end hangs
         self.deadline_s = min(self.deadline_s, time.monotonic() + patience_s)
 
     def _on_ready(self, process: int, failure: str | None) -> None:
@@ -136,6 +148,36 @@ class Watch:
     def _on_ended(self, process: int, status: int) -> None:
         self._end(self.seen[process], status)
 
+    # of a real server
+
+    def _on_master(self, process: int, first: int) -> None:
+        for each in (process, first):
+            self.seen[each].role = "master"
+
+    def _on_listening(self, at_ns: int) -> None:
+        self.listening_ns = at_ns
+
+    def _on_refused(self) -> None:
+        self.refused = True
+
+    def _on_reloaded(self, at_ns: int) -> None:
+        self.reloaded_ns = at_ns
+
+    def _on_killed(self, at_ns: int, process: int) -> None:
+        self.killed_ns, self.killed = at_ns, process
+        self.seen[process].end = "cut-off"
+
+    def _on_gone(self, process: int, at_ns: int, status: int | None) -> None:
+        seen = self.seen[process]
+        seen.gone_ns = at_ns
+        if status is not None:
+            self._end(seen, status)
+        elif seen.end is None:
+            seen.end = "unknown"  # its parent has waited for it
+        if seen.handle is not None:
+            os.close(seen.handle)
+            seen.handle = None
+
     def _on_checking(self) -> None:
         self.deadline_s = time.monotonic() + _CHECK_S
 
@@ -152,7 +194,8 @@ class Watch:
             os.close(seen.handle)
             seen.handle = None
         if seen.end is None:
-            if seen.process and os.WIFEXITED(status) and os.WEXITSTATUS(status) == os.EX_SOFTWARE:
+            ours = seen.process and seen.born_ns is None  # and no program of somebody else's
+            if ours and os.WIFEXITED(status) and os.WEXITSTATUS(status) == os.EX_SOFTWARE:
                 self.faults.append(
                     f"{seen.role} {seen.process}: a fault of the lab, see stderr.log in {self.folder.name}"
                 )
@@ -204,4 +247,7 @@ def facts_of(seen: Seen) -> dict[str, Any]:
         "stack": seen.stack,
         "cpu_ns": seen.cpu_ns,
         "busy_ns": seen.busy_ns,
+        "parent": seen.parent,
+        "born_ns": seen.born_ns,
+        "gone_ns": seen.gone_ns,
     }

@@ -84,7 +84,7 @@ def spawn(order: TrialOrder, process: int, listeners: Sequence[socket.socket] = 
 def generator(order: TrialOrder, process: int) -> Child:
     """A generator of load: a new program too, no part of the server in any way, and told no secret of it."""
     known = order.tls and replace(order.tls, software_keys=(), ticket_key="")
-    child = _start("lab.worker.generator", replace(order, token=None, tls=known), process, [])
+    child = _start("lab.worker.generator", replace(order, token=None, tls=known, server=None, beside=()), process, [])
     child.role = "generator"
     return child
 

@@ -39,7 +39,7 @@ def greeting_of(tls: TlsOrder) -> Greeting:
         tls.key_exchange,
         tls.timeout_ns,
         resume=tls.resumption != "off",
-        closes_first=tls.server == "external",
+        closes_first=tls.server != "lab",
         trust=tls.trust,
     )
 

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import ctypes
 import os
+import pwd
 import resource
 import signal
-from typing import Final
+import socket
+import sys
+import time
+from typing import Any, Final
 
 _PR_SET_PDEATHSIG: Final = 1
+_PR_SET_CHILD_SUBREAPER: Final = 36
 _PR_SET_PTRACER: Final = 0x59616D61
+_LISTENS: Final = "0A"  # TCP_LISTEN, in hexadecimal
+_STARTTIME: Final = 19  # field 22 of /proc/pid/stat, of those after the name
 _ANYONE: Final = ctypes.c_ulong(2**64 - 1)
 
 
@@ -53,3 +60,68 @@ def pss_kib(pid: int) -> int | None:
             return next((int(line.split()[1]) for line in file if line.startswith("Pss:")), None)
     except OSError:
         return None
+
+
+def adopt_orphans() -> None:
+    """Makes this process the parent of descendants whose own parent has ended, such as a daemon's."""
+    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def user_of(name: str | None) -> dict[str, Any]:
+    """Arguments of subprocess.Popen for a program that is started as another user, with that user's groups."""
+    if name is None:
+        return {}
+    group = pwd.getpwnam(name).pw_gid
+    return {"user": name, "group": group, "extra_groups": os.getgrouplist(name, group)}
+
+
+def descendants(pid: int) -> dict[int, int]:
+    """All living descendants of a process, zombies included: pid -> pid of the parent."""
+    found: dict[int, int] = {}
+    waiting = [pid]
+    while waiting:
+        parent = waiting.pop()
+        for child in _children(parent):
+            if child not in found:
+                found[child] = parent
+                waiting.append(child)
+    return found
+
+
+def _children(pid: int) -> list[int]:
+    """Children of all its threads; none where it is gone."""
+    found = []
+    try:
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            with open(f"/proc/{pid}/task/{thread}/children") as file:
+                found += [int(word) for word in file.read().split()]
+    except OSError:
+        pass  # it, or a thread of it, has just ended
+    return found
+
+
+def listens(address: str, port: int) -> bool:
+    """Whether a TCP socket of this machine listens at an IPv4 address, without connecting to it.
+
+    A connection would be one more in the server's log, and its first. Source: proc(5), /proc/net/tcp.
+    """
+    wanted = f"{int.from_bytes(socket.inet_aton(address), sys.byteorder):08X}:{port:04X}"
+    anywhere = f"{0:08X}:{port:04X}"
+    with open("/proc/net/tcp") as file:
+        next(file)
+        rows = (line.split(maxsplit=4) for line in file)
+        return any(row[1] in (wanted, anywhere) and row[3] == _LISTENS for row in rows)
+
+
+def started_ns(pid: int) -> int | None:
+    """When a process was born, on CLOCK_MONOTONIC, to a tick of the kernel (10 ms); None where it is gone.
+
+    The kernel counts from the boot, which differs from that clock by the time that the machine was suspended.
+    """
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            ticks = int(file.read().rpartition(")")[2].split()[_STARTTIME])
+    except OSError:
+        return None
+    suspended_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME) - time.monotonic_ns()
+    return ticks * (1_000_000_000 // os.sysconf("SC_CLK_TCK")) - suspended_ns

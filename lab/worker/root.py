@@ -25,6 +25,7 @@ from typing import Any, Final
 from lab.errors import LabFault
 from lab.native.cryptoki import CryptokiError
 from lab.record.order import TrialOrder
+from lab.worker.beside import start_all
 from lab.worker.family import Child, fork, generator, spawn
 from lab.worker.listeners import listen
 from lab.worker.member import context_of, drive_of
@@ -72,6 +73,7 @@ class Root:
         return (child for child in self.children if child.role == "worker")
 
     def run(self) -> None:
+        beside = start_all(self.order.beside)
         for process in range(1, self.generators + 1):
             self._adopt(generator(self.order, self.order.processes + process))
         self._before_fork()
@@ -90,6 +92,9 @@ class Root:
         self._tell_all("leave")
         self._until(lambda child: False)
         self._after_children()
+        for each in reversed(beside):
+            each.end()
+        report("done")
 
     def _serve(self) -> None:
         """Until the generators have finished, however long servers, which nobody has told to stop, would go on."""
@@ -167,7 +172,6 @@ class Root:
                 self.context.leave(self.drive, True, True)
             except (SetUpFailed, CryptokiError):
                 pass  # on record as a teardown row
-        report("done")
 
     def _tell(self, child: Child, word: Any, at_ns: int = 0) -> None:
         if child.ended:
@@ -254,7 +258,12 @@ def main() -> None:
     raise_limit_of_files()
     order = TrialOrder.from_json(sys.stdin.read())
     try:
-        Root(order).run()
+        if order.server is None:
+            Root(order).run()
+        else:
+            from lab.worker.real_server import ServerRoot
+
+            ServerRoot(order, order.server).run()
     except (LabFault, OSError) as fault:
         report("fault", message=str(fault))
         os._exit(os.EX_SOFTWARE)

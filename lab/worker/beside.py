@@ -1,0 +1,66 @@
+"""Programs beside a trial: the owner of a broker's token, what stands behind a server. Started first, ended last."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from lab.errors import LabFault
+from lab.record.order import BesideOrder
+from lab.worker.process import user_of
+
+_READY_S: Final = 10.0
+_LOOK_AGAIN_S: Final = 0.01
+_PATIENCE_S: Final = 3.0
+
+
+@dataclass
+class Beside:
+    """One of them, started and ready."""
+
+    order: BesideOrder
+    started: subprocess.Popen[bytes]
+
+    @staticmethod
+    def start(order: BesideOrder) -> Beside:
+        """Returns when it is ready. Raises LabFault where it cannot be started, or is not ready in time."""
+        name = os.path.basename(order.command[0])
+        try:
+            started = subprocess.Popen(
+                order.command,
+                env={**os.environ, **order.environment},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                start_new_session=True,
+                **user_of(order.user),
+            )
+        except OSError as error:
+            raise LabFault(f"{name} cannot be started: {error.strerror}") from None
+        until_s = time.monotonic() + _READY_S
+        while not os.path.exists(order.ready):
+            status = started.poll()
+            if status is not None:
+                raise LabFault(f"{name} ended with status {status} before it was ready, see stderr.log")
+            if time.monotonic() > until_s:
+                raise LabFault(f"{name} was not ready in {_READY_S:g} s: {order.ready} is not there")
+            time.sleep(_LOOK_AGAIN_S)
+        return Beside(order, started)
+
+    def end(self) -> None:
+        """Asks it to end, and kills it where it does not."""
+        self.started.terminate()
+        try:
+            self.started.wait(_PATIENCE_S)
+        except subprocess.TimeoutExpired:
+            os.killpg(self.started.pid, signal.SIGKILL)
+            self.started.wait()
+
+
+def start_all(orders: Iterable[BesideOrder]) -> list[Beside]:
+    """In their order. Raises LabFault at the first that does not start; those before it die with the trial."""
+    return [Beside.start(order) for order in orders]
