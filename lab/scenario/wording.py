@@ -55,11 +55,11 @@ def unknown(path: Sequence[str]) -> str:
         return "a PIN is never written in a scenario; use pin_env (the name of an environment variable) or pin_file"
     node = _node(path[:-1], False)
     siblings = list(node.get("properties", {})) if node else []
-    if near := difflib.get_close_matches(name, siblings, n=1):
-        return f"no such key; did you mean {near[0]}?"
     for table in TABLES:
         if name in keys_of(table) and path[:-1] != [table]:
             return f"no such key here; did you mean {table}.{name}?"
+    if near := difflib.get_close_matches(name, siblings, n=1):
+        return f"no such key; did you mean {near[0]}?"
     return f"no such key; use one of {', '.join(siblings)}" if siblings else "no such key"
 
 
