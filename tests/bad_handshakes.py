@@ -7,7 +7,11 @@ from tests.bad import EXTERNAL, HANDSHAKE, MODULE, Bad
 HANDSHAKES: tuple[Bad, ...] = (
     Bad("TLS version", HANDSHAKE + b'[tls]\nversion = "1.1"', ("tls.version", '"1.1"', "1.2, 1.3")),
     Bad("bridge", HANDSHAKE + b'[tls]\nbridge = "libp11"', ("tls.bridge", "direct, engine, provider, software")),
-    Bad("server", HANDSHAKE + b'[tls]\nserver = "apache"', ("tls.server", '"apache"', "lab, external")),
+    Bad(
+        "server",
+        HANDSHAKE + b'[tls]\nserver = "apache"',
+        ("tls.server", '"apache"', "lab, external, httpd, nginx, stunnel"),
+    ),
     Bad("key exchange", HANDSHAKE + b'[tls]\nkey_exchange = "dhe"', ("tls.key_exchange", "ecdhe, rsa")),
     Bad("vhost_by", HANDSHAKE + b'[tls]\nvhost_by = "port"', ("tls.vhost_by", "sni, ip")),
     Bad("resumption", HANDSHAKE + b"[tls]\nresumption = true", ("tls.resumption", "off, shared, per-process")),

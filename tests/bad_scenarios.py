@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from tests.bad import MODULE, PIN, POLICIES, SECRET, TWO_ARMS, Bad
+from tests.bad import MODULE, PIN, POLICIES, SECRET, TOKENS, TWO_ARMS, Bad
 from tests.bad_handshakes import HANDSHAKES
+from tests.bad_real_servers import REAL_SERVERS
 
 __all__ = ["BAD", "SECRET", "Bad"]
 
@@ -82,7 +83,7 @@ BAD: tuple[Bad, ...] = (
     Bad("a name that is a path", b'name = "../x"', ("name", "letters, digits")),
     Bad("an empty name", b'name = ""', ("name", "letters, digits")),
     # enumerations
-    Bad("token kind", b'[token]\nkind = "hsm"', ("token.kind", '"hsm"', "softhsm, module")),
+    Bad("token kind", b'[token]\nkind = "hsm"', ("token.kind", '"hsm"', TOKENS)),
     Bad("topology kind", b'[topology]\nkind = "fork"', ("topology.kind", "prefork, worker, event, threads, spawn")),
     Bad("fork point", b'[topology]\nfork_point = "busy"', ("fork_point", "idle, threads-busy, mid-operation")),
     Bad("start", b'[topology]\nstart = "slow"', ("topology.start", "staggered, herd")),
@@ -102,8 +103,7 @@ BAD: tuple[Bad, ...] = (
     Bad("load mode", b'[load]\nmode = "half"', ("load.mode", "open, closed")),
     Bad("arrivals", b'[load]\narrivals = "uniform"', ("load.arrivals", "poisson, paced")),
     Bad("a later policy", b'[context]\npolicy = "broker"', ("context.policy", "not available yet", POLICIES)),
-    Bad("a later server", b'[tls]\nserver = "httpd"', ("tls.server", "not available yet", "lab, external")),
-    Bad("a later token", b'[token]\nkind = "nss"', ("token.kind", "not available yet", "softhsm, module")),
+    Bad("a later token", b'[token]\nkind = "nss"', ("token.kind", "not available yet", TOKENS)),
     # impossible combinations
     Bad("threads on prefork", b"[topology]\nthreads = 4", ("topology.threads", "prefork", "worker")),
     Bad("processes on threads", b'[topology]\nkind = "threads"\nprocesses = 2', ("topology.processes", "use 1")),
@@ -171,6 +171,7 @@ BAD: tuple[Bad, ...] = (
         ("context.locking", "python-pkcs11", "none"),
     ),
     *HANDSHAKES,
+    *REAL_SERVERS,
     # tokens
     Bad("a module without a path", b'[token]\nkind = "module"', ("token.path", "missing")),
     Bad("a module without a token", b'[token]\nkind="module"\npath="/m.so"', ("token.token_label", "missing")),

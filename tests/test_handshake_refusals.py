@@ -11,6 +11,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from lab.native import library
 from lab.tokens.certificates import Authority
 from lab.tokens.model import TokenAccess
 from tests.runs import Place
@@ -54,6 +55,14 @@ REFUSED = {
         HANDSHAKE + '[tls]\nbridge = "provider"\n',
         ("tls.bridge", "provider", "LAB_PROVIDER", "/nowhere/provider.so", "no file"),
         (("LAB_PROVIDER", "/nowhere/provider.so"),),
+    ),
+    "a library that is not there": Refused(
+        HANDSHAKE + '[tls]\nbridge = "engine"\nlibrary = "no-such.so"\n',
+        ("tls.library", "no-such.so", "no file", "the installed one"),
+    ),
+    "a library that is no provider": Refused(
+        HANDSHAKE + f'[tls]\nbridge = "provider"\nlibrary = "{library("tap")}"\n',
+        ("tls.library", "provider", "that OpenSSL could load"),
     ),
     "static RSA with an engine": Refused(
         RSA + '[tls]\nversion = "1.2"\nkey_exchange = "rsa"\nbridge = "engine"\n',

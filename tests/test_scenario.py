@@ -94,6 +94,12 @@ def test_a_file_that_says_nothing_is_a_scenario_of_defaults() -> None:
             "context.inherit",
             "sessions",
         ),
+        ('token.kind = "p11kit-proxy"', "token.reset_on_fork", False),
+        ('token.kind = "p11kit-proxy"', "token.provision", True),
+        ('token = { kind = "p11kit-remote", reset_on_fork = true }', "token.reset_on_fork", True),
+        ('workload.kind = "handshake"', "server", None),
+        ('workload.kind = "handshake"', "tls.library", None),
+        ('workload.kind = "handshake"\ntls = { bridge = "engine", library = "/e.so" }', "tls.library", "/e.so"),
     ],
 )
 def test_a_default_follows_from_what_is_given(text: str, path: str, value: object) -> None:
@@ -154,6 +160,133 @@ def test_files_of_tls_are_seen_from_the_scenario_file_and_those_of_set_from_the_
     assert given.tls.certificate == "there/c.pem"
     assert by_set.tls is not None
     assert by_set.tls.certificate == "c.pem"
+
+
+HTTPD, NGINX, STUNNEL = (
+    f'workload.kind = "handshake"\ntls.server = "{server}"\n' for server in ("httpd", "nginx", "stunnel")
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "path", "value"),
+    [
+        (HTTPD, "name", "httpd"),
+        (HTTPD, "topology.kind", "prefork"),
+        (HTTPD, "topology.processes", 4),
+        (HTTPD, "topology.threads", 1),
+        (HTTPD + 'topology.kind = "worker"', "topology.threads", 4),
+        (HTTPD + 'topology.kind = "event"', "topology.threads", 4),
+        (HTTPD + 'topology = { kind = "event", threads = 8, connections_per_child = 50 }', "topology.threads", 8),
+        (HTTPD + 'topology = { kind = "event", connections_per_child = 50 }', "topology.connections_per_child", 50),
+        (HTTPD + "topology.connections_per_child = 50", "topology.connections_per_child", 50),
+        (NGINX, "topology.kind", "event"),
+        (NGINX, "topology.processes", 4),
+        (NGINX, "topology.threads", 1),
+        (NGINX + "topology = { processes = 2, threads = 1 }", "topology.processes", 2),
+        (STUNNEL, "topology.kind", "threads"),
+        (STUNNEL, "topology.processes", 1),
+        (STUNNEL, "topology.threads", 1),
+        (HTTPD, "tls.bridge", "engine"),
+        (HTTPD + 'tls.bridge = "provider"', "tls.bridge", "provider"),
+        (NGINX + 'tls.library = "/p.so"', "tls.library", "/p.so"),
+        (HTTPD + 'tls.resumption = "off"', "tls.resumption", "off"),
+        (HTTPD + 'tls.vhosts = 16\ntls.vhost_by = "ip"', "tls.vhosts", 16),
+        (NGINX + "tls.vhosts = 16", "tls.vhost_by", "sni"),
+        (
+            HTTPD + 'workload.key = "rsa-2048"\ntls.bridge = "provider"\ntls.version = "1.2"\ntls.key_exchange = "rsa"',
+            "tls.key_exchange",
+            "rsa",
+        ),
+        (HTTPD, "context.policy", None),
+        (HTTPD, "context.inherit", None),
+        (HTTPD, "context.session", None),
+        (HTTPD, "context.pool_size", None),
+        (HTTPD, "context.locking", None),
+        (HTTPD + 'context.locking = "none"', "context.locking", "none"),
+        (HTTPD, "workload.key", "ec-p256"),
+        (HTTPD, "load.intruders", None),
+        (HTTPD, "load.generators", 1),
+        (HTTPD, "server.user", "www-data"),
+        (HTTPD + 'server.user = "nobody"', "server.user", "nobody"),
+        (HTTPD, "server.foreground", True),
+        (STUNNEL + "server.foreground = false", "server.foreground", False),
+        (HTTPD, "server.env_lines", None),
+        (STUNNEL, "server.env_lines", None),
+        (NGINX, "server.env_lines", True),
+        (NGINX + "server.env_lines = false", "server.env_lines", False),
+        (NGINX, "server.reload_at_s", None),
+        (STUNNEL + "server.reload_at_s = 5.9", "server.reload_at_s", 5.9),
+        (HTTPD + "server = { reload_at_s = 0, kill_at_s = 2 }", "server.kill_at_s", 2.0),
+        (HTTPD, "timeout_s", 31.4),
+        (STUNNEL, "timeout_s", 31.1),
+        (HTTPD, "worker_threads", 4),
+        (HTTPD, "streams", 1),
+        (HTTPD + 'token = { kind = "p11kit-proxy", reset_on_fork = true }', "token.kind", "p11kit-proxy"),
+    ],
+)
+def test_a_real_server_has_defaults_of_its_own(text: str, path: str, value: object) -> None:
+    found: object = only_arm(text)
+    for part in path.split("."):
+        found = getattr(found, part)
+
+    assert found == value
+
+
+@pytest.mark.parametrize("text", [HTTPD, NGINX, STUNNEL + "server = { foreground = false, reload_at_s = 1 }"])
+def test_json_of_real_servers_round_trips(text: str) -> None:
+    scenario = parse(text, "x.toml")
+
+    assert Scenario.from_json(scenario.to_json()) == scenario
+
+
+def test_json_from_before_there_were_real_servers_is_read() -> None:
+    data = parse('workload.kind = "handshake"', "x.toml").to_json()
+    for arm in data["arms"]:
+        del arm["server"], arm["tls"]["library"]
+
+    assert Scenario.from_json(data).arms[0].server is None
+
+
+def test_arms_a_matrix_and_overrides_reach_what_happens_to_a_real_server() -> None:
+    text = HTTPD + 'server.user = "nobody"\n[[arm]]\nname = "still"\n[[arm]]\nname = "told"\nserver.reload_at_s = 2'
+    still, told = parse(text, "x.toml", ("server.kill_at_s=3",)).arms
+    early, late = parse(HTTPD + '[matrix]\n"server.reload_at_s" = [1, 2.5]', "x.toml").arms
+
+    assert still.server == models.RealServer(user="nobody", kill_at_s=3)
+    assert told.server == models.RealServer(user="nobody", kill_at_s=3, reload_at_s=2)
+    assert (early.name, late.name) == ("reload_at_s=1", "reload_at_s=2.5")
+    assert late.server is not None
+    assert late.server.reload_at_s == 2.5
+
+
+def test_a_matrix_of_servers_gives_each_the_topology_and_the_bridge_that_it_has() -> None:
+    arms = parse(
+        'workload.kind = "handshake"\n[matrix]\n"tls.server" = ["lab", "httpd", "nginx", "stunnel"]', "x.toml"
+    ).arms
+
+    assert [arm.topology and arm.topology.kind for arm in arms] == ["prefork", "prefork", "event", "threads"]
+    assert [arm.tls and arm.tls.bridge for arm in arms] == ["direct", "engine", "engine", "engine"]
+    assert [arm.context and arm.context.policy for arm in arms] == ["per-process", None, None, None]
+    assert [arm.server is not None for arm in arms] == [False, True, True, True]
+
+
+def test_a_library_is_seen_from_the_scenario_file_and_that_of_set_from_the_shell() -> None:
+    (given,) = parse(HTTPD + 'tls.library = "new/pkcs11.so"', "there/x.toml").arms
+    (by_set,) = parse(HTTPD, "there/x.toml", ("tls.library=new/pkcs11.so",)).arms
+
+    assert given.tls is not None
+    assert given.tls.library == "there/new/pkcs11.so"
+    assert by_set.tls is not None
+    assert by_set.tls.library == "new/pkcs11.so"
+
+
+@pytest.mark.parametrize("kind", ["sign", "random", "session-churn", "handshake"])
+@pytest.mark.parametrize("token", ["p11kit-proxy", "p11kit-remote"])
+def test_the_tokens_of_p11_kit_are_for_all_workloads(token: str, kind: str) -> None:
+    arm = only_arm(f'token.kind = "{token}"\nworkload.kind = "{kind}"\ncontext.policy = "reinit"')
+
+    assert arm.token is not None
+    assert (arm.token.kind, arm.token.reset_on_fork, arm.token.provision) == (token, False, True)
 
 
 def test_a_matrix_and_an_override_reach_intruders() -> None:

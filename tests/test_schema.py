@@ -45,6 +45,10 @@ def test_a_shipped_scenario_is_valid(path: Path) -> None:
         "[load]\nclients = 8\ngenerators = 2\nintruders = { silent = 3 }",
         '[matrix]\n"tls.bridge" = ["direct", "software"]\n"load.intruders.silent" = [0, 5]',
         "[margin]\nwhere_ms.token.p50 = 0.1",
+        '[tls]\nserver = "httpd"\nlibrary = "x.so"\n[server]\nuser = "nobody"\nforeground = false\nkill_at_s = 1.5',
+        '[server]\nenv_lines = false\n[[arm]]\nname = "a"\nserver.reload_at_s = 2',
+        '[matrix]\n"server.reload_at_s" = [1, 2.5]\n"server.foreground" = [true, false]\nserver.kill_at_s = [1]',
+        '[token]\nkind = "p11kit-remote"\nreset_on_fork = true',
     ],
 )
 def test_what_a_file_may_say_is_valid(text: str) -> None:
@@ -74,6 +78,13 @@ def test_what_a_file_may_say_is_valid(text: str) -> None:
         "[load]\nintruders = { noise = 1 }",
         "[tls]\nversion = 1.3",
         '[matrix]\n"load.intruders" = [1]',
+        'server = "httpd"',
+        '[server]\nname = "httpd"',
+        "[server]\nreload_at_s = -1",
+        "[server]\nkill_at_s = 3601",
+        '[server]\nuser = "a b"',
+        '[matrix]\n"server.env_lines" = ["no"]',
+        '[[arm]]\nname = "a"\nserver.reload = 2',
     ],
 )
 def test_what_a_file_may_not_say_is_invalid(text: str) -> None:
@@ -89,7 +100,7 @@ def test_every_key_is_described_and_none_may_be_null() -> None:
 
     whole = schema()
     check(whole, "file")
-    for name in ("Token", "Topology", "Context", "Workload", "Tls", "Load", "Intruders", "WrittenArm"):
+    for name in ("Token", "Topology", "Context", "Workload", "Tls", "RealServer", "Load", "Intruders", "WrittenArm"):
         check(whole["$defs"][name], name)
 
 

@@ -33,7 +33,7 @@ def plan(scenario: Scenario, planned: Plan) -> RenderableType:
         "compared by: " + ", ".join(f"{metric} ({margin:g})" for metric, margin in scenario.margin.items()),
         *(f"expects {path} = {json.dumps(value)}" for path, value in scenario.expect.items()),
     ]
-    arms = _Arms([_cells(arm) for arm in scenario.arms])
+    arms = _Arms(_with_servers_if_any([_cells(arm) for arm in scenario.arms]))
     return Group(heading, *question, Text(), arms, Text(), *(Text(line) for line in lines))
 
 
@@ -79,9 +79,17 @@ class _Arms:
             yield Padding(Text(f"{arm['arm']}: {told}"), (0, 0, 0, 2))
 
 
+def _with_servers_if_any(cells: Sequence[dict[str, str]]) -> Sequence[Mapping[str, str]]:
+    """The column of real servers is for scenarios that have one."""
+    if all(arm["server"] == "-" for arm in cells):
+        for arm in cells:
+            del arm["server"]
+    return cells
+
+
 def _cells(arm: Arm) -> dict[str, str]:
     context = arm.context
-    policy: str = "-" if context is None or context.policy is None else context.policy
+    policy: str = "-" if context is None else context.policy or "by its library"
     if context is not None and context.inherit == "context":
         policy += " (own sessions)"
     session: str = "-" if context is None else context.session or "-"
@@ -95,6 +103,7 @@ def _cells(arm: Arm) -> dict[str, str]:
         "locking": "-" if context is None else context.locking or "-",
         "workload": _work(arm),
         "tls": _tls(arm),
+        "server": _server(arm),
         "load": _load(arm),
     }
 
@@ -128,9 +137,27 @@ def _tls(arm: Arm) -> str:
     if tls.server == "external":
         return f"{tls.version} at {tls.host} port {tls.port}"
     text = f"{tls.version} {tls.key_exchange} {tls.bridge}"
+    if tls.library is not None:
+        text += f" of {tls.library}"
     if tls.vhosts > 1:
         text += f", {tls.vhosts} hosts by {tls.vhost_by}"
     return text + (f", tickets {tls.resumption}" if tls.resumption != "off" else "")
+
+
+def _server(arm: Arm) -> str:
+    server = arm.server
+    if server is None or arm.tls is None:
+        return "-"
+    text = f"{arm.tls.server} as {server.user}"
+    if not server.foreground:
+        text += ", daemon"
+    if server.env_lines is False:
+        text += ", no env lines"
+    if server.reload_at_s is not None:
+        text += f", reload at {server.reload_at_s:g} s"
+    if server.kill_at_s is not None:
+        text += f", kill at {server.kill_at_s:g} s"
+    return text
 
 
 def _load(arm: Arm) -> str:

@@ -71,6 +71,7 @@ def _measure(
     write_json(folder / MANIFEST, facts)
     begun = False
     try:
+        facts["bridges"] = bridges.manifest(scenario.arms)
         with ready(scenario, folder / "keys", keeper) as bench:
             begun = True
             _note_tokens(folder, facts, bench[1])

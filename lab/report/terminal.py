@@ -105,7 +105,9 @@ def _shape(arm: Arm) -> str:
 
 def _policy(arm: Arm) -> str:
     if arm["context"] is None:
-        return words.MISSING if handshakes.external(arm) else "none"
+        if handshakes.external(arm):
+            return words.MISSING
+        return "by its library" if arm["token"] else "none"  # a real server has a context, and no policy of the lab's
     return f"{arm['context']} ({arm['inherit']})" if arm.get("inherit") else str(arm["context"])
 
 

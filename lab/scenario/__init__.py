@@ -9,9 +9,22 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lab.scenario.models import Arm, Context, Intruders, Load, Scenario, Tls, Token, Topology, Workload
+    from lab.scenario.models import Arm, Context, Intruders, Load, RealServer, Scenario, Tls, Token, Topology, Workload
 
-__all__ = ["Arm", "Context", "Intruders", "Load", "Scenario", "Tls", "Token", "Topology", "Workload", "parse", "schema"]
+__all__ = [
+    "Arm",
+    "Context",
+    "Intruders",
+    "Load",
+    "RealServer",
+    "Scenario",
+    "Tls",
+    "Token",
+    "Topology",
+    "Workload",
+    "parse",
+    "schema",
+]
 
 
 def parse(text: str, file: str, overrides: Sequence[str] = ()) -> Scenario:

@@ -141,6 +141,8 @@ def _unlisted(choice: Choice) -> str:
         return "null"
     if choice.external:
         return "external"
+    if choice.real:
+        return choice.server
     return choice.policy if choice.has_context else "software"
 
 

@@ -10,11 +10,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from lab.scenario.models import REAL_SERVERS
+
 Given = Mapping[str, Mapping[str, Any]]
 
 DEFAULT_KEY: Final = "ec-p256"
 DEFAULT_RATE_HZ: Final = 100.0
 DEFAULT_CLIENTS: Final = 8
+DEFAULT_PROCESSES: Final = 4
+DEFAULT_THREADS: Final = 4
+
+_KINDS: Final[Mapping[str, str]] = {"httpd": "prefork", "nginx": "event", "stunnel": "threads"}
+"""The topology of a real server, unless another is given."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +60,11 @@ class Choice:
         return self.handshake and self.server == "external"
 
     @property
+    def real(self) -> bool:
+        """The server is a program that the lab starts, whose libraries decide what becomes of its context."""
+        return self.handshake and self.server in REAL_SERVERS
+
+    @property
     def has_context(self) -> bool:
         """There is a PKCS#11 context, and a token."""
         return self.workload != "null" and not (self.handshake and (self.external or self.bridge == "software"))
@@ -67,23 +79,30 @@ class Choice:
         """A private key of the token is used."""
         return self.has_context and (self.workload == "sign" or self.handshake)
 
+    @property
+    def length_s(self) -> float:
+        """Of the load, warm-up included."""
+        return self.warmup_s + self.duration_s
+
     @staticmethod
     def of(given: Given) -> Choice:
         topology, workload, tls, load = given["topology"], given["workload"], given["tls"], given["load"]
-        kind = topology.get("kind", "prefork")
+        server = tls.get("server", "lab")
+        real = workload.get("kind") == "handshake" and server in REAL_SERVERS
+        kind = topology.get("kind", _KINDS[server] if real else "prefork")
         return Choice(
             token=given["token"].get("kind", "softhsm"),
             topology=kind,
-            processes=topology.get("processes", 1 if kind == "threads" else 4),
-            threads=topology.get("threads", 4 if kind in ("worker", "threads") else 1),
+            processes=topology.get("processes", 1 if kind == "threads" else DEFAULT_PROCESSES),
+            threads=topology.get("threads", DEFAULT_THREADS if kind in _threaded(server, real) else 1),
             fork_point=topology.get("fork_point", "idle"),
             policy=given["context"].get("policy", "per-process"),
             session=given["context"].get("session", "per-thread"),
             workload=workload.get("kind", "sign"),
             key=workload.get("key", DEFAULT_KEY),
             driver=workload.get("driver", "native"),
-            server=tls.get("server", "lab"),
-            bridge=tls.get("bridge", "direct"),
+            server=server,
+            bridge=tls.get("bridge", "engine" if real else "direct"),
             version=tls.get("version", "1.3"),
             key_exchange=tls.get("key_exchange", "ecdhe"),
             vhosts=tls.get("vhosts", 1),
@@ -94,3 +113,10 @@ class Choice:
             warmup_s=load.get("warmup_s", 1.0),
             duration_s=load.get("duration_s", 5.0),
         )
+
+
+def _threaded(server: str, real: bool) -> tuple[str, ...]:
+    """Topologies whose processes have more than one thread unless told otherwise."""
+    if real:
+        return ("worker", "event") if server == "httpd" else ()
+    return ("worker", "threads")

@@ -5,14 +5,16 @@ from __future__ import annotations
 from typing import Any, Final
 
 from lab.scenario.choice import DEFAULT_CLIENTS, DEFAULT_RATE_HZ, Choice, Given
-from lab.scenario.models import Arm, Context, Load, Tls, Token, Topology, Workload
+from lab.scenario.models import Arm, Context, Load, RealServer, Tls, Token, Topology, Workload
 
 DEFAULT_BUSY_THREADS: Final = 2
 DEFAULT_POOL_SIZE: Final = 2
 DEFAULT_GENERATORS: Final = 1
+DEFAULT_USER: Final = "www-data"
 
 SET_UP_S: Final = 10.0
 LOG_IN_S: Final = 0.1
+REAL_SERVER_S: Final = 10.0
 
 SERVER_S_OWN: Final = ("bridge", "key_exchange", "vhost_by", "resumption")
 """Keys of [tls] that an external server decides."""
@@ -28,25 +30,30 @@ def resolve(name: str, given: Given, timeout_s: float | None) -> Arm:
         context=_context(given, choice) if choice.has_context else None,
         workload=_workload(given, choice),
         tls=_tls(given, choice) if choice.handshake else None,
+        server=_server(given, choice) if choice.real else None,
         load=_load(given, choice),
         timeout_s=timeout_s or default_timeout_s(choice),
     )
 
 
 def default_timeout_s(choice: Choice) -> float:
-    """The load, 10 s for set-up and end, what 200 staggered log-ins take, and the last handshake's time-out."""
+    """The load, 10 s for set-up and end, what staggered log-ins take, and the last handshake's time-out.
+
+    A real server has 10 s more, to start and to stop.
+    """
     log_ins_s = 0.0 if choice.external else LOG_IN_S * choice.processes
     last_s = choice.handshake_timeout_s if choice.handshake else 0.0
-    return round(choice.warmup_s + choice.duration_s + SET_UP_S + log_ins_s + last_s, 3)
+    server_s = REAL_SERVER_S if choice.real else 0.0
+    return round(choice.length_s + SET_UP_S + log_ins_s + last_s + server_s, 3)
 
 
 def _token(given: Given, choice: Choice) -> Token:
-    softhsm = {"reset_on_fork": False, "provision": True} if choice.token == "softhsm" else {}
-    return Token(**{**softhsm, **given["token"]})
+    own = {} if choice.token == "module" else {"reset_on_fork": False, "provision": True}
+    return Token(**{**own, **given["token"]})
 
 
 def _topology(given: Given, choice: Choice) -> Topology:
-    topology = {**given["topology"], "processes": choice.processes, "threads": choice.threads}
+    topology = {**given["topology"], "kind": choice.topology, "processes": choice.processes, "threads": choice.threads}
     if choice.fork_point == "threads-busy":
         topology.setdefault("busy_threads", DEFAULT_BUSY_THREADS)
     return Topology(**topology)
@@ -54,6 +61,8 @@ def _topology(given: Given, choice: Choice) -> Topology:
 
 def _context(given: Given, choice: Choice) -> Context:
     context = dict(given["context"])
+    if choice.real:
+        context["policy"] = None
     if choice.policy == "shared":
         context.setdefault("inherit", "sessions")
     if choice.session == "pool":
@@ -77,8 +86,16 @@ def _workload(given: Given, choice: Choice) -> Workload:
 
 
 def _tls(given: Given, choice: Choice) -> Tls:
-    absent = dict.fromkeys(SERVER_S_OWN) if choice.external else {}
-    return Tls(**{**given["tls"], **absent})
+    if choice.external:
+        return Tls(**{**given["tls"], **dict.fromkeys(SERVER_S_OWN)})
+    return Tls(**{**given["tls"], "bridge": choice.bridge})
+
+
+def _server(given: Given, choice: Choice) -> RealServer:
+    server = {"user": DEFAULT_USER, **given["server"]}
+    if choice.server == "nginx":
+        server.setdefault("env_lines", True)
+    return RealServer(**server)
 
 
 def _load(given: Given, choice: Choice) -> Load:
@@ -90,6 +107,6 @@ def _load(given: Given, choice: Choice) -> Load:
         load.setdefault("generators", DEFAULT_GENERATORS)
         if choice.mode == "closed":
             load.setdefault("clients", DEFAULT_CLIENTS)
-        if not choice.external:
+        if not choice.external and not choice.real:
             load.setdefault("intruders", {})
     return Load(**load)

@@ -8,12 +8,12 @@ from typing import Any, Final
 from lab.scenario.choice import Choice, Given
 from lab.scenario.models import MAX_ADDRESSES
 from lab.scenario.problems import Problem, show
+from lab.scenario.real_server_rules import RSA_ENGINE, real_server
 
-LAB_ONLY: Final = ("bridge", "certificate", "key_exchange", "ciphers", "vhosts", "vhost_by", "resumption")
+LAB_ONLY: Final = ("bridge", "library", "certificate", "key_exchange", "ciphers", "vhosts", "vhost_by", "resumption")
 """Keys of [tls] that an external server decides for itself."""
 
 _ONLY_HANDSHAKE: Final = 'only allowed with workload.kind = "handshake"'
-_RSA_ENGINE: Final = "OpenSSL 3's libssl decrypts only with keys of a provider, not with those of an ENGINE"
 
 
 def no_handshake(given: Given) -> Iterator[Problem]:
@@ -35,7 +35,11 @@ def handshake(given: Given, choice: Choice) -> Iterator[Problem]:
     """What is impossible about an arm of handshakes."""
     if "driver" in given["workload"]:
         yield Problem("workload.driver", 'not allowed with workload.kind = "handshake"; use tls.bridge')
-    yield from _external(given) if choice.external else _lab(given, choice)
+    if choice.external:
+        yield from _external(given)
+    else:
+        yield from _here(given["tls"], choice)
+        yield from real_server(given, choice) if choice.real else _lab(given, choice)
     yield from _version(given["tls"], choice)
     yield from _load(given["load"], choice)
 
@@ -61,12 +65,25 @@ def _external(given: Given) -> Iterator[Problem]:
         yield Problem("load.intruders", 'only allowed with tls.server = "lab", never against a server of somebody else')
 
 
-def _lab(given: Given, choice: Choice) -> Iterator[Problem]:
-    """The lab's own server: its bridge, hosts and processes."""
-    tls = given["tls"]
+def _here(tls: Mapping[str, Any], choice: Choice) -> Iterator[Problem]:
+    """A server that the lab starts: its hosts and keys."""
     for key in ("host", "trust"):
         if key in tls:
             yield Problem(f"tls.{key}", 'only allowed with server = "external"; the lab\'s server is on this machine')
+    if "library" in tls and not choice.library_decides:
+        yield Problem(
+            "tls.library",
+            f'only allowed with bridge = "engine" or "provider", which load one, and this is "{choice.bridge}"',
+        )
+    if choice.key_exchange == "rsa" and not choice.key.startswith("rsa"):
+        yield Problem(
+            "tls.key_exchange", f'"rsa" needs an rsa key, and workload.key is {choice.key}; use rsa-2048, or ecdhe'
+        )
+    yield from _vhosts(tls, choice)
+
+
+def _lab(given: Given, choice: Choice) -> Iterator[Problem]:
+    """The lab's own server: its bridge and processes."""
     if choice.bridge == "software":
         for table in ("token", "context"):
             for key in given[table]:
@@ -77,17 +94,11 @@ def _lab(given: Given, choice: Choice) -> Iterator[Problem]:
                 )
     if choice.library_decides:
         yield from _library(given["context"], choice.bridge)
-    if choice.key_exchange == "rsa":
-        if not choice.key.startswith("rsa"):
-            yield Problem(
-                "tls.key_exchange", f'"rsa" needs an rsa key, and workload.key is {choice.key}; use rsa-2048, or ecdhe'
-            )
-        if choice.bridge == "engine":
-            yield Problem(
-                "tls.key_exchange",
-                f'"rsa" is not allowed with bridge = "engine": {_RSA_ENGINE}; use ecdhe, or direct, provider, software',
-            )
-    yield from _vhosts(tls, choice)
+    if choice.key_exchange == "rsa" and choice.bridge == "engine":
+        yield Problem(
+            "tls.key_exchange",
+            f'"rsa" is not allowed with bridge = "engine": {RSA_ENGINE}; use ecdhe, or direct, provider, software',
+        )
     if "connections_per_child" in given["topology"] and choice.topology == "threads":
         yield Problem(
             "topology.connections_per_child",

@@ -19,7 +19,7 @@ def schema() -> dict[str, Any]:
     properties = document["properties"]
     lists: dict[str, Any] = {}
     for table in TABLES:
-        for key, node in tables[table.capitalize()]["properties"].items():
+        for key, node in _keys(document, table).items():
             if "$ref" in node:  # a table in a table: its keys, not itself
                 inner = tables[node["$ref"].rsplit("/", 1)[1]]["properties"]
                 lists |= {f"{table}.{key}.{name}": _list_of(leaf) for name, leaf in inner.items()}
@@ -33,6 +33,17 @@ def schema() -> dict[str, Any]:
     properties["expect"]["additionalProperties"] = {"$ref": _EXPECTATION}
     properties["arm"]["maxItems"] = MAX_ARMS
     return {"$schema": DIALECT, **document, "title": "Scenario of the PKCS#11 context lab"}
+
+
+def keys_of(table: str) -> dict[str, Any]:
+    """The JSON Schema of each key of one of TABLES; not to be changed by the caller."""
+    return _keys(schema(), table)
+
+
+def _keys(document: dict[str, Any], table: str) -> dict[str, Any]:
+    model = document["properties"][table]["$ref"].rpartition("/")[2]
+    keys: dict[str, Any] = document["$defs"][model]["properties"]
+    return keys
 
 
 _EXPECTATION = "#/$defs/Expectation"

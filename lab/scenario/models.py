@@ -66,6 +66,7 @@ _VERSIONS: Final[Mapping[object, str]] = {1.2: "1.2", 1.3: "1.3"}
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 ARM_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9 ._=+-]{0,99}$"
 VARIABLE_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]*$"
+USER_PATTERN = r"^[A-Za-z_][A-Za-z0-9_.-]{0,31}$"
 
 PATHS: Final[Mapping[str, tuple[str, ...]]] = {
     "token": ("path", "pin_file"),
@@ -74,6 +75,7 @@ PATHS: Final[Mapping[str, tuple[str, ...]]] = {
 """Keys of tables that name files: a scenario file's are seen from that file, those of --set from the shell."""
 
 Text = Annotated[str, Field(min_length=1, max_length=4096)]
+User = Annotated[str, Field(pattern=USER_PATTERN)]
 Variable = Annotated[str, Field(pattern=VARIABLE_PATTERN, max_length=255)]
 Timeout = Annotated[float, Field(ge=0.1, le=86_400)]
 
@@ -87,9 +89,15 @@ class Closed(BaseModel):
 class Token(Closed):
     """[token]: where the key lives."""
 
-    kind: TokenKind = Field("softhsm", description="What holds the key: a private SoftHSM, or any module by its path.")
+    kind: TokenKind = Field(
+        "softhsm",
+        description="What holds the key. softhsm: a private SoftHSM; p11kit-proxy: one behind p11-kit's proxy module; "
+        "p11kit-remote: one that a p11-kit server owns, whom the others talk to; module: any, by its path.",
+    )
     reset_on_fork: bool | None = Field(
-        None, description="softhsm only: SoftHSM's library.reset_on_fork, which makes it forget its state in a child."
+        None,
+        description="All kinds but module: SoftHSM's library.reset_on_fork, which makes it forget its state in a "
+        "child. Default false.",
     )
     path: Text | None = Field(
         None, description="module only: path of the PKCS#11 library, seen from the scenario file."
@@ -120,12 +128,16 @@ class Topology(Closed):
     kind: TopologyKind = Field(
         "prefork",
         description="prefork: N processes of 1 thread; worker: N processes of T threads; event (handshake only): N "
-        "processes, each with one loop of many connections; threads: 1 process of T threads; spawn: N processes that "
-        "exec, the control without a fork.",
+        "processes, each with one loop of many connections (httpd: and T threads); threads: 1 process of T threads; "
+        "spawn: N processes that exec, the control without a fork. Default of real servers: prefork for httpd (which "
+        "has worker and event too), event for nginx, threads for stunnel.",
     )
     processes: int = Field(4, ge=1, le=200, description="Worker processes. Default 4; 1 for threads.")
     threads: int = Field(
-        1, ge=1, le=MAX_WORKER_THREADS, description="Worker threads of each process. Default 1; 4 for worker, threads."
+        1,
+        ge=1,
+        le=MAX_WORKER_THREADS,
+        description="Worker threads of each process. Default 1; 4 for worker, threads, httpd's event. Not for stunnel.",
     )
     fork_point: ForkPoint = Field("idle", description="What the parent is doing at the fork.")
     busy_threads: int | None = Field(
@@ -136,8 +148,8 @@ class Topology(Closed):
         None,
         ge=1,
         le=1_000_000,
-        description="handshake only: a process ends after so many connections, and a new one takes its place. "
-        "Default: it never ends.",
+        description="handshake only, not nginx, stunnel: a process ends after so many connections, and a new one "
+        "takes its place. Default: it never ends.",
     )
 
 
@@ -194,7 +206,8 @@ class Tls(Closed):
     bridge: Bridge | None = Field(
         "direct",
         description="How TLS reaches the key. direct: the lab's own key method, with no fork handling; engine: OpenSSL "
-        "ENGINE and libp11; provider: pkcs11-provider; software: a key in memory and no token, the floor.",
+        "ENGINE and libp11; provider: pkcs11-provider; software: a key in memory and no token, the floor. Real servers "
+        "have engine (their default) and provider.",
     )
     server: Server = Field(
         "lab",
@@ -234,7 +247,8 @@ class Tls(Closed):
     )
     resumption: Resumption | None = Field(
         "off",
-        description="Session tickets: off; shared: all processes have one ticket key; per-process: each has its own.",
+        description="Session tickets: off; shared: all processes have one ticket key; per-process: each has its own. "
+        "Real servers: off.",
     )
     timeout_s: float = Field(5.0, ge=0.05, le=600, description="Seconds after which either end gives a handshake up.")
 
@@ -242,7 +256,7 @@ class Tls(Closed):
 class RealServer(Closed):
     """[server]: how a real server (tls.server = httpd, nginx, stunnel) is run, and what happens to it."""
 
-    user: Text | None = Field(None, description="User of its workers where the lab runs as root. Default www-data.")
+    user: User | None = Field(None, description="User of its workers where the lab runs as root. Default www-data.")
     foreground: bool = Field(
         True, description="false: it becomes a daemon, whose master is a fork of the process that read the key."
     )
@@ -258,7 +272,10 @@ class RealServer(Closed):
         "again, gracefully.",
     )
     kill_at_s: float | None = Field(
-        None, ge=0, le=3_600, description="Seconds after the begin of the load when one of its workers is killed."
+        None,
+        ge=0,
+        le=3_600,
+        description="Seconds after the begin of the load when one of its workers is killed. Not for stunnel.",
     )
 
 

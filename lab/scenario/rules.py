@@ -1,4 +1,4 @@
-"""Which keys go together. What a handshake adds is in handshake_rules.py."""
+"""Which keys go together. What a handshake adds is in handshake_rules.py, and a real server in real_server_rules.py."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from lab.scenario.choice import Choice, Given
 from lab.scenario.handshake_rules import handshake, no_handshake
 from lab.scenario.models import MAX_OPERATIONS, MAX_WORKER_THREADS
 from lab.scenario.problems import Problem
+from lab.scenario.real_server_rules import no_real_server
 
 MODULE_ONLY: Final = (
     "path",
@@ -26,13 +27,26 @@ def problems(given: Given, timeout_s: float | None) -> Iterator[Problem]:
     """What is impossible about an arm; nothing where it can run."""
     choice = Choice.of(given)
     yield from handshake(given, choice) if choice.handshake else no_handshake(given)
+    if not choice.real:
+        yield from no_real_server(given["server"], choice)
+        if not choice.external:
+            yield from _topology(given, choice)
     if not choice.external:
-        yield from _topology(given, choice)
+        yield from _threads(choice)
     yield from _workload(given, choice)
     if choice.has_context:
-        yield from _context(given, choice)
+        if not choice.real:
+            yield from _context(given, choice)
         yield from _token(given["token"], choice)
     yield from _load(given["load"], choice, timeout_s)
+
+
+def _threads(choice: Choice) -> Iterator[Problem]:
+    if choice.processes * choice.threads > MAX_WORKER_THREADS:
+        count = choice.processes * choice.threads
+        yield Problem(
+            "topology.threads", f"{count} threads in all processes are not allowed; use at most {MAX_WORKER_THREADS}"
+        )
 
 
 def _topology(given: Given, choice: Choice) -> Iterator[Problem]:
@@ -43,11 +57,6 @@ def _topology(given: Given, choice: Choice) -> Iterator[Problem]:
     if kind in ("prefork", "event") and choice.threads != 1:
         yield Problem(
             "topology.threads", f'{choice.threads} is not allowed with kind = "{kind}"; use 1, or kind = "worker"'
-        )
-    if choice.processes * choice.threads > MAX_WORKER_THREADS:
-        count = choice.processes * choice.threads
-        yield Problem(
-            "topology.threads", f"{count} threads in all processes are not allowed; use at most {MAX_WORKER_THREADS}"
         )
     if kind in ("threads", "spawn") and policy != "per-process":
         why = "nothing forks" if kind == "threads" else "exec inherits nothing"
@@ -118,13 +127,13 @@ def _context(given: Given, choice: Choice) -> Iterator[Problem]:
 
 
 def _token(token: Mapping[str, Any], choice: Choice) -> Iterator[Problem]:
-    if choice.token == "softhsm":
+    if choice.token != "module":
         for key in MODULE_ONLY:
             if key in token:
-                yield Problem(f"token.{key}", 'only allowed with kind = "module"; softhsm is set up by the lab')
+                yield Problem(f"token.{key}", f'only allowed with kind = "module"; {choice.token} is set up by the lab')
         return
     if "reset_on_fork" in token:
-        yield Problem("token.reset_on_fork", 'only allowed with kind = "softhsm"')
+        yield Problem("token.reset_on_fork", 'only allowed with kind = "softhsm", "p11kit-proxy" or "p11kit-remote"')
     needed = ["path", "token_label"]
     if choice.uses_key and not token.get("provision", False):
         needed.append("key_label")
@@ -137,7 +146,7 @@ def _token(token: Mapping[str, Any], choice: Choice) -> Iterator[Problem]:
 
 
 def _load(load: Mapping[str, Any], choice: Choice, timeout_s: float | None) -> Iterator[Problem]:
-    length_s = choice.warmup_s + choice.duration_s
+    length_s = choice.length_s
     if choice.mode == "closed":
         for key in ("rate_hz", "arrivals"):
             if key in load:

@@ -8,15 +8,14 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from lab.scenario.json_schema import schema
-from lab.scenario.models import ARM_PATTERN, NAME_PATTERN, VARIABLE_PATTERN
+from lab.scenario.json_schema import keys_of, schema
+from lab.scenario.models import ARM_PATTERN, NAME_PATTERN, USER_PATTERN, VARIABLE_PATTERN
 from lab.scenario.problems import Problem, dotted, show
 from lab.scenario.written import METRICS, TABLES
 
 LATER: Final[Mapping[str, frozenset[str]]] = {
-    "token.kind": frozenset({"nss", "opencryptoki", "tpm2", "p11kit-proxy", "p11kit-remote"}),
+    "token.kind": frozenset({"nss", "opencryptoki", "tpm2"}),
     "context.policy": frozenset({"broker"}),
-    "tls.server": frozenset({"httpd", "nginx", "stunnel"}),
 }
 """Values of DESIGN 6.2 that this version cannot run yet."""
 
@@ -25,6 +24,7 @@ _PATTERNS: Final = {
     NAME_PATTERN: "1 to 64 letters, digits, dots, hyphens or underscores, the first a letter or digit",
     ARM_PATTERN: "1 to 100 letters, digits, spaces or any of ._=+-, the first a letter or digit",
     VARIABLE_PATTERN: "the name of an environment variable",
+    USER_PATTERN: "the name of a user",
 }
 
 
@@ -55,11 +55,11 @@ def unknown(path: Sequence[str]) -> str:
         return "a PIN is never written in a scenario; use pin_env (the name of an environment variable) or pin_file"
     node = _node(path[:-1], False)
     siblings = list(node.get("properties", {})) if node else []
+    for table in TABLES:
+        if name in keys_of(table) and path[:-1] != [table]:
+            return f"no such key here; did you mean {table}.{name}?"
     if near := difflib.get_close_matches(name, siblings, n=1):
         return f"no such key; did you mean {near[0]}?"
-    for table in TABLES:
-        if name in schema()["$defs"][table.capitalize()]["properties"] and path[:-1] != [table]:
-            return f"no such key here; did you mean {table}.{name}?"
     return f"no such key; use one of {', '.join(siblings)}" if siblings else "no such key"
 
 

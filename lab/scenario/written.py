@@ -12,6 +12,7 @@ from lab.scenario.models import (
     Closed,
     Context,
     Load,
+    RealServer,
     Scalar,
     Timeout,
     Tls,
@@ -20,7 +21,7 @@ from lab.scenario.models import (
     Workload,
 )
 
-TABLES: Final = ("token", "topology", "context", "workload", "tls", "load")
+TABLES: Final = ("token", "topology", "context", "workload", "tls", "server", "load")
 """The tables whose keys an arm or a matrix may override."""
 
 METRICS: Final = (
@@ -45,11 +46,14 @@ class Tables(Closed):
     )
     workload: Workload | None = Field(None, description="What one operation is.")
     tls: Tls | None = Field(None, description="handshake only: who terminates TLS, and how it reaches the key.")
+    server: RealServer | None = Field(
+        None, description="tls.server = httpd, nginx, stunnel only: how it is run, and what happens to it."
+    )
     load: Load | None = Field(None, description="How many operations, and when.")
     timeout_s: Timeout | None = Field(
         None,
-        description="Seconds after which a trial is ended. Default: the load, 10 s, 0.1 s per process, and "
-        "tls.timeout_s for handshakes.",
+        description="Seconds after which a trial is ended. Default: the load, 10 s, 0.1 s per process, "
+        "tls.timeout_s for handshakes, and 10 s more for a real server.",
     )
 
 

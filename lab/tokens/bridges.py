@@ -15,10 +15,11 @@ import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from lab.errors import ScenarioError
-from lab.tokens.needs import ArmSettings
+from lab.record.manifest import sha256
+from lab.tokens.needs import ArmSettings, TlsSettings
 
 # OpenSSL_version(3): 'OPENSSLDIR: "..."', 'ENGINESDIR: "..."' and 'MODULESDIR: "..."'
 _VERSION, _DIRECTORY, _ENGINES_DIRECTORY, _MODULES_DIRECTORY = 6, 4, 5, 8
@@ -93,13 +94,28 @@ def openssl() -> OpenSsl:
     )
 
 
-def library_of(bridge: str) -> Path:
-    """The shared object that the bridge engine or provider loads. Raises ScenarioError, `tls.bridge: ...`, for none."""
-    library, ours = LIBRARIES[bridge], openssl()
-    if bridge == "engine" and not ours.has_engine:
+def library_for(tls: TlsSettings) -> Path | None:
+    """The shared object that the bridge of a [tls] table loads: tls.library, or else library_of; None for the others.
+
+    Raises ScenarioError, `tls.library: ...` or `tls.bridge: ...`, where there is none.
+    """
+    if tls.bridge is None or tls.bridge not in LIBRARIES:
+        return None
+    if tls.library is None:
+        return library_of(tls.bridge)
+    _check_possible(tls.bridge, openssl())
+    if not Path(tls.library).is_file():
         raise ScenarioError(
-            f"tls.bridge: engine: this OpenSSL ({ours.version}) has no ENGINE; use direct, provider or software"
+            f"tls.library: {tls.library} is no file; name {LIBRARIES[tls.bridge].what}, or leave it out for the "
+            "installed one"
         )
+    return Path(tls.library).absolute()
+
+
+def library_of(bridge: str) -> Path:
+    """The installed library of the bridge engine or provider. Raises ScenarioError, `tls.bridge: ...`, for none."""
+    library, ours = LIBRARIES[bridge], openssl()
+    _check_possible(bridge, ours)
     if named := os.environ.get(library.override):
         if not Path(named).is_file():
             raise ScenarioError(f"tls.bridge: {bridge}: {library.override} names {named}, which is no file")
@@ -116,8 +132,15 @@ def library_of(bridge: str) -> Path:
     )
 
 
-def loadable(bridge: str, library: Path) -> None:
-    """Raises ScenarioError, `tls.bridge: ...`, where a file is not what OpenSSL could load as this bridge.
+def _check_possible(bridge: str, ours: OpenSsl) -> None:
+    if bridge == "engine" and not ours.has_engine:
+        raise ScenarioError(
+            f"tls.bridge: engine: this OpenSSL ({ours.version}) has no ENGINE; use direct, provider or software"
+        )
+
+
+def loadable(bridge: str, library: Path, key: str = "tls.bridge") -> None:
+    """Raises ScenarioError, `key: ...`, where a file is not what OpenSSL could load as this bridge.
 
     A process of its own looks for the one symbol that OpenSSL calls, so that nothing of it is ever mapped here.
     """
@@ -129,18 +152,41 @@ def loadable(bridge: str, library: Path) -> None:
     )
     if done.returncode:
         kind = "engine" if bridge == "engine" else "provider"
-        raise ScenarioError(f"tls.bridge: {bridge}: {library} is no {kind} that OpenSSL could load")
+        raise ScenarioError(f"{key}: {bridge}: {library} is no {kind} that OpenSSL could load")
 
 
 def preflight(arms: Iterable[ArmSettings], file: str) -> None:
-    """Raises ScenarioError, `file: arm "a": tls.bridge: ...`, for the first arm whose bridge is not here."""
+    """Raises ScenarioError, `file: arm "a": tls.bridge: ...`, for the first arm whose bridge is not here.
+
+    The key is tls.library where that names what cannot be loaded. A library of several arms is looked at once.
+    """
+    seen: set[tuple[str, Path]] = set()
     for arm in arms:
-        bridge = arm.tls.bridge if arm.tls is not None else None
-        if bridge is not None and bridge in LIBRARIES:
-            try:
-                loadable(bridge, library_of(bridge))
-            except ScenarioError as error:
-                raise ScenarioError(f'{file}: arm "{arm.name}": {error}') from None
+        try:
+            tls = arm.tls
+            if tls is None or tls.bridge is None or (library := library_for(tls)) is None:
+                continue
+            if (tls.bridge, library) not in seen:
+                loadable(tls.bridge, library, "tls.library" if tls.library is not None else "tls.bridge")
+                seen.add((tls.bridge, library))
+        except ScenarioError as error:
+            raise ScenarioError(f'{file}: arm "{arm.name}": {error}') from None
+
+
+def manifest(arms: Iterable[ArmSettings]) -> list[dict[str, Any]]:
+    """What is known of each library that the arms' bridges load, in the order of the arms.
+
+    Raises ScenarioError as library_for does.
+    """
+    loaded = {
+        (arm.tls.bridge, library): None
+        for arm in arms
+        if arm.tls is not None and (library := library_for(arm.tls)) is not None
+    }
+    return [
+        {"bridge": bridge, "library": str(path), "sha256": sha256(path), "package_version": version_of(path)}
+        for bridge, path in loaded
+    ]
 
 
 def version_of(library: Path) -> str | None:

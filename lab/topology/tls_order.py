@@ -16,7 +16,7 @@ from lab.native import library
 from lab.native.serving import TICKET_KEY_BYTES
 from lab.record.order import HostOrder, IntrudersOrder, TlsOrder
 from lab.scenario import Arm, Tls
-from lab.tokens.bridges import LIBRARIES, library_of
+from lab.tokens.bridges import library_for
 from lab.tokens.certificates import Authority, read_fitting
 from lab.tokens.keys import KEYS
 from lab.tokens.model import KeyInfo
@@ -99,9 +99,9 @@ def tls_order(arm: Arm, hosts: Hosts, private: Path) -> TlsOrder:
     """The [tls] table as the trial's processes are told it. What the provider loads is written down in `private`."""
     tls, load = arm.tls, arm.load
     assert tls is not None
-    bridge_library = library_of(tls.bridge) if tls.bridge and tls.bridge in LIBRARIES else None
+    bridge_library = library_for(tls)
     configuration = None
-    if tls.bridge == "provider" and bridge_library:
+    if tls.bridge == "provider" and bridge_library and tls.server == "lab":  # a real server's is a part of its own
         configuration = private / "openssl.cnf"
         configuration.write_text(_configuration(bridge_library, library("tap")))
     intruders = load.intruders

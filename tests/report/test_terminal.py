@@ -122,6 +122,15 @@ def test_a_start_and_a_fork_point_that_are_not_the_usual_ones_are_told_though_al
     assert "start herd; fork point mid-operation" in " ".join(arms_table(found).split())
 
 
+def test_the_policy_of_a_real_server_is_its_library_s_and_an_arm_without_a_token_has_none() -> None:
+    found = summary(2)
+    real, null = found["arms"].values()
+    real |= {"context": None, "session": None, "server": "httpd", "bridge": "engine"}
+    null |= {"context": None, "session": None, "token": None}
+    (row,) = [line for line in arms_table(found).splitlines() if line.startswith("context policy")]
+    assert [cell.strip() for cell in row.split("  ") if cell.strip()] == ["context policy", "by its library", "none"]
+
+
 @pytest.mark.parametrize("arms", [2, 4, 12])
 def test_arms_that_differ_in_every_setting_fit_80_columns(arms: int) -> None:
     found = summary(arms)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +11,7 @@ import pytest
 
 from lab.errors import ScenarioError
 from lab.tokens import bridges
-from lab.tokens.bridges import LIBRARIES, OpenSsl, library_of, openssl, preflight, version_of
+from lab.tokens.bridges import LIBRARIES, OpenSsl, library_for, library_of, openssl, preflight, version_of
 from tests.tokens.conftest import Arm, Settings, Tls, Workload
 
 BRIDGES = tuple(LIBRARIES)
@@ -27,8 +29,9 @@ def nowhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def arm(bridge: str) -> Arm:
-    return Arm(Settings(), Workload("handshake", "ec-p256", None), tls=Tls(bridge=bridge))
+def arm(bridge: str, library: Path | None = None) -> Arm:
+    tls = Tls(bridge=bridge, library=str(library) if library else None)
+    return Arm(Settings(), Workload("handshake", "ec-p256", None), tls=tls)
 
 
 def test_openssl_says_its_version_and_where_it_looks() -> None:
@@ -119,3 +122,69 @@ def test_a_file_that_openssl_could_not_load_is_no_bridge(bridge: str, monkeypatc
     for wrong in (Path(__file__), bridges.library_of(other)):
         with pytest.raises(ScenarioError, match=rf"tls.bridge: {bridge}: .* is no {bridge} that OpenSSL could load"):
             bridges.loadable(bridge, wrong)
+
+
+@pytest.mark.parametrize("bridge", BRIDGES)
+def test_the_library_of_the_scenario_comes_before_all_others(
+    bridge: str, nowhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("pkcs11.so", "mine.so", "scenario.so"):
+        (nowhere / name).touch()
+    monkeypatch.setenv(LIBRARIES[bridge].override, str(nowhere / "mine.so"))
+    monkeypatch.chdir(nowhere)
+
+    assert library_for(Tls(bridge=bridge)) == nowhere / "mine.so"
+    assert library_for(Tls(bridge=bridge, library="scenario.so")) == nowhere / "scenario.so"
+
+
+@pytest.mark.parametrize("bridge", ["direct", "software", None])
+def test_a_bridge_that_loads_nothing_has_no_library(bridge: str | None, nowhere: Path) -> None:
+    assert library_for(Tls(bridge=bridge)) is None
+
+
+@pytest.mark.parametrize("bridge", BRIDGES)
+def test_a_library_of_the_scenario_that_is_no_file_is_said_with_its_key(bridge: str, tmp_path: Path) -> None:
+    for path in (tmp_path, tmp_path / "none.so"):
+        with pytest.raises(
+            ScenarioError, match=rf'^x\.toml: arm "only": tls\.library: {path} is no file; name .*, or leave it out'
+        ):
+            preflight([arm(bridge, path)], "x.toml")
+
+
+@pytest.mark.parametrize("bridge", BRIDGES)
+def test_a_library_of_the_scenario_that_openssl_could_not_load_is_said_with_its_key(
+    bridge: str, tmp_path: Path
+) -> None:
+    own = shutil.copy(library_of(bridge), tmp_path / "own.so")
+    preflight([arm(bridge), arm(bridge, own)], "x.toml")
+    own.write_text("nothing")
+
+    with pytest.raises(ScenarioError, match=rf'arm "only": tls\.library: {bridge}: {own} is no {bridge} that OpenSSL'):
+        preflight([arm(bridge), arm(bridge, own)], "x.toml")
+
+
+def test_an_openssl_without_engine_is_said_also_where_the_scenario_names_one(
+    nowhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (nowhere / "mine.so").touch()
+    monkeypatch.setattr(bridges, "openssl", lambda: OpenSsl("4.0.0", False, {}))
+
+    with pytest.raises(ScenarioError, match=r"^tls\.bridge: engine: this OpenSSL \(4\.0\.0\) has no ENGINE"):
+        library_for(Tls(bridge="engine", library=str(nowhere / "mine.so")))
+
+
+def test_the_manifest_tells_each_library_that_is_loaded_once(tmp_path: Path) -> None:
+    own = tmp_path / "own.so"
+    own.write_bytes(b"of no package")
+    arms = [arm("direct"), arm("engine"), arm("engine"), arm("engine", own), Arm(Settings())]
+
+    installed, given = bridges.manifest(arms)
+
+    assert (installed["bridge"], installed["library"]) == ("engine", str(library_of("engine")))
+    assert len(installed["sha256"]) == 64
+    assert given == {
+        "bridge": "engine",
+        "library": str(own),
+        "sha256": hashlib.sha256(b"of no package").hexdigest(),
+        "package_version": None,
+    }

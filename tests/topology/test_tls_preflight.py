@@ -102,6 +102,18 @@ def test_a_list_that_names_no_cipher_is_said() -> None:
         checked("tls.version='1.2'", "tls.ciphers=no-such")
 
 
+@pytest.mark.parametrize("server", ["httpd", "nginx", "stunnel"])
+def test_ports_and_ciphers_of_real_servers_are_looked_at_as_those_of_the_lab_s_own(server: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+
+        with pytest.raises(ScenarioError, match=rf'^x\.toml: arm "{server}": tls\.port: {port} is taken'):
+            checked(f"tls.server={server}", f"tls.port={port}")
+    with pytest.raises(ScenarioError, match=rf'^x\.toml: arm "{server}": tls\.ciphers: no shared cipher'):
+        checked(f"tls.server={server}", "tls.version='1.2'", "tls.ciphers=ECDHE-RSA-AES128-GCM-SHA256")
+    checked(f"tls.server={server}")
+
+
 def test_an_external_server_with_an_address_passes(tmp_path: Path) -> None:
     (tmp_path / "ca.pem").write_text(Authority().pem)
 
