@@ -95,7 +95,7 @@ class BesideOrder:
 class ServerOrder:
     """A real server, as the trial root starts it. The root knows none of them by name: all is decided here.
 
-    It is ready when each of `addresses` accepts a connection at the trial's port.
+    It is ready when it listens at each of `addresses`, at the trial's port, and has said so in its log.
     """
 
     name: Literal["httpd", "nginx", "stunnel"]
@@ -105,6 +105,7 @@ class ServerOrder:
     foreground: bool  # False: the command ends when the daemon is there
     pid_file: str  # where it notes its master
     addresses: tuple[str, ...]
+    says_ready: tuple[str, str]  # file, and a text in it; some listen before they have read their key
     console: str  # file that takes what it writes to stdout and stderr
     logs: tuple[str, ...]  # files in which it says what went wrong, the most telling first
     stop_signal: int  # asks its master to end all at once
@@ -167,6 +168,7 @@ class TrialOrder:
                     **server,
                     "command": tuple(server["command"]),
                     "addresses": tuple(server["addresses"]),
+                    "says_ready": tuple(server["says_ready"]),
                     "logs": tuple(server["logs"]),
                     "beside": _beside(server["beside"]),
                 }

@@ -2,7 +2,8 @@
 
 The log knows the client's port, the client's row has port and ClientHello.random; so the server's row gets the random
 of the client that had this port at that time, and from there on both kinds of servers are joined alike. A connection
-without a client of ours keeps 0 and counts as a stranger.
+without a client of ours keeps 0 and counts as a stranger. Where the log's times are whole seconds, the client's own are
+taken: its story then has no wait for accept and no way back apart.
 """
 
 from __future__ import annotations
@@ -55,6 +56,8 @@ def _filled(rows: list[tuple[Any, ...]]) -> NDArray[Any]:
 def _row(entry: Entry, realtime_ns: int, client: Any | None, threads: Iterable[int]) -> tuple[Any, ...]:
     opened_ns = entry.opened_ns - realtime_ns
     ended_ns = entry.ended_ns - realtime_ns if entry.ended_ns is not None else 0
+    if client is not None and not entry.exact:
+        opened_ns, ended_ns = int(client["opened_ns"]), int(client["ended_ns"]) if ended_ns else 0
     only = list(threads)
     tid = entry.tid if entry.tid is not None else only[0] if len(only) == 1 else entry.pid
     layer, code = (0, 0) if entry.well else failure(entry)
@@ -71,6 +74,8 @@ def failure(entry: Entry) -> tuple[int, int]:
     if entry.alert is not None:
         direction = TLS["alert_sent"] if entry.alert_sent else TLS["alert_received"]
         return LAYER["tls"], direction + entry.alert
+    if entry.ckr is not None:
+        return LAYER["pkcs11"], entry.ckr
     if entry.code:
         return LAYER["openssl"], entry.code
     return LAYER["network"], NETWORK["closed"]

@@ -36,7 +36,7 @@ class Site:
 
 @dataclass(frozen=True)
 class Entry:
-    """One connection, as a server's log tells it. Times are CLOCK_REALTIME in ns."""
+    """One connection, as a server's log tells it. Times are CLOCK_REALTIME in ns, as exact as the log is."""
 
     pid: int
     port: int  # TCP port of the client
@@ -44,7 +44,9 @@ class Entry:
     ended_ns: int | None  # None: the log does not tell its end
     well: bool  # the handshake was completed
     tid: int | None = None  # kernel thread id; None where the log does not tell it
+    exact: bool = True  # whether the times are good to well below a millisecond; many logs have whole seconds
     code: int = 0  # of a failure: OpenSSL's packed error code, 0 where the log has none
+    ckr: int | None = None  # of a failure: the CKR code behind it, where the log tells it
     text: str = ""  # of a failure: what the log says of it
     alert: int | None = None  # of a failure: the TLS alert that ended it, where the log tells it
     alert_sent: bool = False  # whether the server sent that alert

@@ -54,7 +54,8 @@ def open_site(
 
     token: folder of the restored token. tap: environment of the tap. Raises ScenarioError or LabFault.
     """
-    assert arm.server is not None and arm.tls is not None  # resolved
+    assert arm.server is not None  # resolved
+    assert arm.tls is not None
     server = server_of(arm.tls.server)
     folder = private / arm.tls.server
     folder.mkdir()

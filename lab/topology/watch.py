@@ -110,9 +110,7 @@ class Watch:
 
     # events
 
-    def _on_born(
-        self, process: int, pid: int, role: Role, parent: int | None = None, at_ns: int | None = None
-    ) -> None:
+    def _on_born(self, process: int, pid: int, role: Role, parent: int | None = None, at_ns: int | None = None) -> None:
         self.seen[process] = Seen(process, pid, open_handle(pid), role=role, parent=parent, born_ns=at_ns)
         self.serving |= role == "generator"
 

@@ -141,7 +141,7 @@ class ServerRoot(Root):
             self._pass(_LOOK_FOR_LISTENER_S)
             if started.ended and (self.server.foreground or not any(self.tree.alive())):
                 return False
-            if not all(listens(address, port) for address in self.server.addresses):
+            if not (self._says_ready() and all(listens(address, port) for address in self.server.addresses)):
                 continue
             ready_ns = ready_ns or time.monotonic_ns()
             steady = 0 if born else steady + 1
@@ -152,6 +152,13 @@ class ServerRoot(Root):
                 report("listening", at_ns=ready_ns)
                 return True
         return False
+
+    def _says_ready(self) -> bool:
+        path, text = self.server.says_ready
+        try:
+            return text in Path(path).read_text(errors="replace")
+        except OSError:
+            return False
 
     def _find_master(self, started: Member) -> Member | None:
         """The one that it notes in its pid file; in the foreground it is the one that was started."""
