@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -35,6 +35,7 @@ _FASTEST_OTHER_HZ: Final = 10_000_000
 _FASTEST_HANDSHAKES_HZ: Final = 100_000
 _MOST_ROWS: Final = 1 << 30
 _SET_UP_ROWS: Final = 4096
+_TAG_KEY_BYTES: Final = 16
 _CALLS_PER_OPERATION: Final = 4
 _LEAST_CALL_ROWS: Final = 1 << 20
 
@@ -71,12 +72,13 @@ def run_trial(
         folder.mkdir()
         access = token.restore(private, arm.workload.key) if token else None
         due = arrivals(arm, bench.seed, planned.block)
-        tls = tls_order(arm, hosts, private) if hosts else None
+        tag_key = os.urandom(_TAG_KEY_BYTES).hex() if access else ""
+        tls = replace(tls_order(arm, hosts, private), tag_key=tag_key) if hosts else None
         order = order_of(arm, planned, folder, access, due, tls)
         if due:
             np.concatenate(due).astype("<i8").tofile(folder / ARRIVALS)
         note_begun(folder, _record(planned, arm, order, None), check, key_in_token(arm))
-        watch = _play(bench, folder, order, _environment(arm, folder, order, access))
+        watch = _play(bench, folder, order, _environment(arm, folder, order, access, tag_key))
     except OSError as error:
         raise LabFault(f"{error.filename or folder}: {error.strerror}") from None
     finally:
@@ -109,7 +111,9 @@ def _play(bench: Bench, folder: Path, order: TrialOrder, environment: dict[str, 
     return watch
 
 
-def _environment(arm: Arm, folder: Path, order: TrialOrder, access: TokenAccess | None) -> dict[str, str]:
+def _environment(
+    arm: Arm, folder: Path, order: TrialOrder, access: TokenAccess | None, tag_key: str
+) -> dict[str, str]:
     """Environment of the tap, of the token behind it, and of OpenSSL."""
     # The machine's own openssl.cnf may load engines and providers, or change what is offered.
     openssl = {"OPENSSL_CONF": os.devnull} if order.tls else {}
@@ -123,7 +127,7 @@ def _environment(arm: Arm, folder: Path, order: TrialOrder, access: TokenAccess 
         **access.environment,
         "LAB_TAP_MODULE": str(access.module),
         "LAB_TAP_DIR": str(folder),
-        "LAB_TAP_KEY": os.urandom(16).hex(),
+        "LAB_TAP_KEY": tag_key,
         "LAB_TAP_ROWS": str(rows),
     }
 
