@@ -111,9 +111,7 @@ def _play(bench: Bench, folder: Path, order: TrialOrder, environment: dict[str, 
     return watch
 
 
-def _environment(
-    arm: Arm, folder: Path, order: TrialOrder, access: TokenAccess | None, tag_key: str
-) -> dict[str, str]:
+def _environment(arm: Arm, folder: Path, order: TrialOrder, access: TokenAccess | None, tag_key: str) -> dict[str, str]:
     """Environment of the tap, of the token behind it, and of OpenSSL."""
     # The machine's own openssl.cnf may load engines and providers, or change what is offered.
     openssl = {"OPENSSL_CONF": os.devnull} if order.tls else {}
