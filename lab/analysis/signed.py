@@ -115,6 +115,8 @@ def in_this_process(served: Table, tag: NDArray[np.uint64], calls: ProcessCalls)
     rows = signatures(calls)
     given, tid = calls.tag[rows], served["tid"].astype(np.uint64)
     pairs = given + calls.tid[rows].astype(np.uint64) * _MIX
-    found: NDArray[np.bool_] = np.where(tid != 0, np.isin(tag + tid * _MIX, pairs), np.isin(tag, given))
+    found = np.isin(tag + tid * _MIX, pairs)
+    if not tid.all():
+        found |= (tid == 0) & np.isin(tag, given)
     found &= tag != 0
     return found
