@@ -150,7 +150,7 @@ def test_what_a_client_got_is_what_one_call_of_its_server_s_process_and_thread_s
     assert clients.tag.is_unique
     both = clients.merge(signed, on="tag", validate="one_to_one", suffixes=("_client", "_call"))
     both = both.merge(servers, on="random", validate="one_to_one", suffixes=("", "_server"))
-    assert len(both) == len(signed) == PLANNED
+    assert len(both) == PLANNED  # a parent may sign more, to see whether it can
     assert both.process_call.tolist() == both.process.tolist()
     assert both.tid_call.tolist() == both.tid.tolist()
     assert not servers.tag.any()
