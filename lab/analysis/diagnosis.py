@@ -191,8 +191,8 @@ def _context_of_an_ancestor(
             whose += f" {origin.when(uses[parent].last_ns)}"
         evidence = (
             f"process {use.index} (pid {use.pid}), the server's master, made {use.well_before:,} calls that were"
-            f" answered CKR_OK before any C_Initialize of its own had succeeded, the first {origin.when(use.first_use_ns)}:"
-            f" the context is that of {whose}"
+            f" answered CKR_OK before any C_Initialize of its own had succeeded, the first"
+            f" {origin.when(use.first_use_ns)}: the context is that of {whose}"
         )
         found.append(violation(use.well_before, use.first_use_ns, evidence))
     return together([CONFORMS, *found])

@@ -1,7 +1,8 @@
 """What a reload, a limit of connections per child and a killed worker do: population, sessions, handshakes over time.
 
 A real server's processes are known by when they were first seen and when they had gone (ProcessRecord.born_ns and
-gone_ns), which is as exact as somebody looked. Sessions of a process that has gone are closed, whether it closed them or not.
+gone_ns), which is as exact as somebody looked. Sessions of a process that has gone are closed, whether it closed them
+or not.
 """
 
 from __future__ import annotations
