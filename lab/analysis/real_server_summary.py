@@ -11,6 +11,7 @@ from statistics import median
 from typing import Any, Final
 
 from lab.analysis import traced_summary
+from lab.analysis.arms import ArmInfo
 from lab.analysis.facts import TrialFacts
 from lab.analysis.policy import KINDS, MIXED, WORD, ServerFacts, ServerProcess
 from lab.analysis.restarts import Kill, Restart
@@ -19,7 +20,7 @@ LISTED: Final = 400
 """Processes that summary.json lists one by one; the table processes.csv has all."""
 
 
-def to_json(trials: Sequence[TrialFacts]) -> dict[str, Any] | None:
+def to_json(arm: ArmInfo, trials: Sequence[TrialFacts]) -> dict[str, Any] | None:
     """What the arm's server amounted to; None where no trial had one."""
     told = [(trial, trial.server) for trial in trials if trial.server is not None]
     if not told:
@@ -33,6 +34,13 @@ def to_json(trials: Sequence[TrialFacts]) -> dict[str, Any] | None:
     return {
         "name": servers[0].name,
         "version": servers[0].version,
+        "settings": {
+            "library": arm.library,
+            "foreground": arm.foreground,
+            "env_lines": arm.env_lines,
+            "reload_at_s": arm.reload_at_s,
+            "kill_at_s": arm.kill_at_s,
+        },
         "policy": policy(servers),
         "processes": {
             "master": _kinds(process for process in processes if process.role == "master"),

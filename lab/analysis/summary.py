@@ -81,10 +81,11 @@ def _arm(arm: ArmInfo, trials: Sequence[TrialFacts], delays: Latency) -> dict[st
     late = validity.lateness_ms(delays)
     if outcomes.wrong:
         delays = Latency()  # an arm that signs wrongly has no latency
-    real_server = real_server_summary.to_json(trials)
+    real_server = real_server_summary.to_json(arm, trials)
     where_ms = None if outcomes.wrong else handshake_summary.where_ms(usable)
     return {
         "token": arm.token,
+        "reset_on_fork": arm.reset_on_fork,
         "topology": {"kind": arm.topology, "processes": arm.processes, "threads": arm.threads},
         "context": real_server["policy"] if real_server else arm.context,
         "session": arm.session,

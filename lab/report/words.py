@@ -41,6 +41,16 @@ RULE: Final = {
 """What was done where a rule is broken."""
 
 
+CAUSE: Final = {
+    "crash-without-locking": "crashed in threads after C_Initialize without locking",
+    "inherited-handle": "used a handle that it inherited",
+    "inherited-login": "was logged in by inheritance under a C_Initialize of its own",
+    "login-race": "did not find the token while another process logged in",
+    "context-of-an-ancestor": "is a master on the context of its dead parent",
+}
+"""What was found where a cause was diagnosed (lab.analysis.diagnosis)."""
+
+
 def milliseconds(value: float | None) -> str:
     """Three significant digits, without an exponent."""
     return significant(value)

@@ -8,7 +8,6 @@ import pytest
 
 from lab.analysis.facts import TrialFacts
 from lab.analysis.policy import KINDS
-from lab.analysis.real_server_summary import to_json
 from lab.record.model import ProcessRecord
 from tests.server_trials import HTTPD, MASTER, beside, child, forked, fresh, master, opened, server_trial, summary_of
 from tests.trial_builder import ALREADY_INITIALIZED, ALREADY_LOGGED_IN, NOT_INITIALIZED, TrialBuilder
@@ -37,8 +36,7 @@ def test_a_fork_that_initialises_at_its_first_handshake_is_re_initialised_lazily
     facts = examined(builder)
     assert kinds(facts) == {1: "own", 2: "re-initialised", 3: "re-initialised"}
     assert word(facts) == "re-initialised lazily"
-    found = to_json([facts])
-    assert found is not None
+    found = summary_of(facts)["real_server"]
     assert found["initialized"] == {
         "with_first_handshake": 2, "before_first_handshake": 0, "before_ready": 0, "after_ready": 2,
     }  # fmt: skip
