@@ -54,7 +54,7 @@ def summary_of(*facts: TrialFacts, arm: dict[str, Any] | None = None) -> dict[st
 
 
 def whole_summary(*facts: TrialFacts, arm: dict[str, Any] | None = None) -> dict[str, Any]:
-    arms = arms_of({"arms": [{"name": "a", **(arm or HTTPD)}]})
+    arms = arms_of({"arms": [(arm or HTTPD) | {"name": "a"}]})
     return summarise("run", "scenario", "What does a reload do?", 7, arms, {}, facts)
 
 
@@ -78,3 +78,35 @@ def fresh(builder: TrialBuilder, index: int, at: float, session: int = 5) -> Tri
     opened(builder, index, at, session)
     builder.call("C_SignInit", index, at=at + 4, session=session, key=7)
     return builder.call("C_Sign", index, at=at + 5, session=session)
+
+
+def reloaded(arm: str = "a", number: int = 1, kill: bool = False, workers: int = 4) -> tuple[TrialRecord, TrialFacts]:
+    """A server under 300 handshakes in 3 s whose workers are all replaced at 1.5 s (or of which one is killed): some
+    handshakes fail then, and the old ones leave one after the other."""
+    builder = opened(TrialBuilder())
+    change = 1500.0
+    old = list(range(10, 10 + workers))
+    new = list(range(50, 51 if kill else 50 + workers))
+    processes = [child(i, gone=None if kill and i != old[0] else change + 1 + 60 * place) for place, i in enumerate(old)]
+    processes += [child(i, born=change + 40 + 5 * place) for place, i in enumerate(new)]
+    if kill:
+        processes[0] = child(old[0], gone=change, end="signal", status=9)
+    for place, index in enumerate(old):
+        fresh(builder, index, 4 + 10 * place)
+    for place, index in enumerate(new):
+        fresh(builder, index, change + 70 + 10 * place)
+    for sequence in range(300):
+        at = 10.0 * sequence
+        serving = old if at < change + 60 else [*old[1:], *new] if kill else new
+        if change <= at < change + 50:
+            builder.operation(
+                CLIENT, sequence, at=at, lasts=2, kind="handshake", outcome="fail", layer="network", code=104
+            )
+            builder._handshakes[CLIENT] += 1
+        else:
+            builder.handshake(1000 + sequence, at=at, server=serving[sequence % len(serving)], client=CLIENT)
+    told: dict[str, Any] = {"kill_ns": change, "killed": old[0]} if kill else {"reload_ns": change}
+    trial = server_trial(
+        master(), *processes, planned=300, server=told, duration_ns=3_000 * NS_PER_MS, arm=arm, number=number
+    )
+    return trial, builder.examine(trial)

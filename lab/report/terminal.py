@@ -91,6 +91,7 @@ def _trace(summary: Mapping[str, Any], arms: Mapping[str, Arm], console: Console
             console.print(Text(title, style="bold"))
             console.print(table)
     _failures(arms, console)
+    _told(console, "Known causes, found in the calls", real_servers.diagnoses(arms))
     _rules(arms, console)
 
 
