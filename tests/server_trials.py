@@ -87,14 +87,16 @@ def reloaded(arm: str = "a", number: int = 1, kill: bool = False, workers: int =
     change = 1500.0
     old = list(range(10, 10 + workers))
     new = list(range(50, 51 if kill else 50 + workers))
-    processes = [child(i, gone=None if kill and i != old[0] else change + 1 + 60 * place) for place, i in enumerate(old)]
+    processes = [
+        child(i, gone=None if kill and i != old[0] else change + 1 + 60 * place) for place, i in enumerate(old)
+    ]
     processes += [child(i, born=change + 40 + 5 * place) for place, i in enumerate(new)]
     if kill:
         processes[0] = child(old[0], gone=change, end="signal", status=9)
     for place, index in enumerate(old):
-        fresh(builder, index, 4 + 10 * place)
+        fresh(builder, index, -40 + 7 * place)
     for place, index in enumerate(new):
-        fresh(builder, index, change + 70 + 10 * place)
+        fresh(builder, index, change + 42 + 5 * place)
     for sequence in range(300):
         at = 10.0 * sequence
         serving = old if at < change + 60 else [*old[1:], *new] if kill else new

@@ -104,7 +104,9 @@ def _inherited_handle(record: TrialRecord, uses: Mapping[int, ProcessUse], linea
         answers = {code: count for code, count in use.foreign_answers.items() if code in _TOLD}
         if use.foreign is None or not answers:
             continue
-        if use.initialised_ns:
+        if use.initialised_ns and use.initialised_ns[0] > use.foreign.at_ns:
+            why = "it had not initialised yet"
+        elif use.initialised_ns:
             why = "it is from before"
         else:
             why = f"its C_Initialize answered {use.tried}" if use.tried else "it never called C_Initialize"

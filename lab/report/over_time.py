@@ -22,6 +22,7 @@ _SESSIONS: Final[Any] = ("#E69F00", "--", "open sessions")
 _FAILED: Final = ("#D55E00", "failed handshakes")
 _BEFORE_S: Final = 0.2  # shown of the time before the release
 _BINS: Final = 60
+_ROOM: Final = 1.25  # axis to the highest, so that the name of what happened has a place
 _NS_PER_S: Final = 1e9
 
 Shown = tuple[str, int, OverTime]
@@ -64,12 +65,13 @@ def _panel(axes: Axes, over: OverTime) -> None:
     failed = over.failed_ns / _NS_PER_S
     edges = np.linspace(0, max(end, _BEFORE_S), _BINS + 1)
     counts, _ = np.histogram(failed, edges)
-    axes.bar(
-        edges[:-1], counts, np.diff(edges), align="edge", color=_FAILED[0], hatch="//", edgecolor="white", linewidth=0
-    )
+    most = 1
     for level, (colour, style, _) in ((over.workers, _WORKERS), (over.sessions, _SESSIONS)):
         at, number = _steps(level, begin, end)
         axes.step(at, number, where="post", color=colour, linestyle=style)
+        most = max(most, *number)
+    if counts.any():
+        _failed(axes, edges, counts)
     for what, at_ns in (("reload", over.reload_ns), ("kill", over.kill_ns)):
         if at_ns is not None:
             axes.axvline(at_ns / _NS_PER_S, color="black", linewidth=1, linestyle=":")
@@ -78,12 +80,27 @@ def _panel(axes: Axes, over: OverTime) -> None:
                 textcoords="offset points", fontsize="x-small",
             )  # fmt: skip
     axes.set_xlim(begin, end)
-    axes.set_ylim(bottom=0)
-    axes.margins(y=0.15)
+    axes.set_ylim(0, _ROOM * most)
     axes.set_xlabel("s after the release")
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(axis="y", alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
+
+
+def _failed(axes: Axes, edges: Any, counts: Any) -> None:
+    """Failed handshakes on an axis of their own, behind the curves: they may be hundreds where processes are four."""
+    from matplotlib.ticker import MaxNLocator
+
+    colour = _FAILED[0]
+    behind = axes.twinx()
+    behind.bar(edges[:-1], counts, np.diff(edges), align="edge", color=colour, alpha=0.5, hatch="//", edgecolor="white")
+    behind.set_ylim(0, _ROOM * int(counts.max()))
+    behind.set_ylabel(f"failed in {1000 * (edges[1] - edges[0]):.3g} ms", fontsize="x-small", color=colour)
+    behind.tick_params(axis="y", labelsize="x-small", colors=colour)
+    behind.yaxis.set_major_locator(MaxNLocator(4, integer=True))
+    behind.spines[["top"]].set_visible(False)
+    axes.set_zorder(behind.get_zorder() + 1)
+    axes.patch.set_visible(False)
 
 
 def _steps(level: Level, begin: float, end: float) -> tuple[list[float], list[int]]:

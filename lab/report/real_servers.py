@@ -65,10 +65,10 @@ AMOUNTED_TO: Final[tuple[Line, ...]] = (
     ("policy", lambda arm: str(_real(arm, "policy"))),
     ("master", _kinds("master")),
     ("workers", _kinds("workers")),
-    ("afresh with first handshake", _lazily),
+    ("at first handshake", _lazily),
     ("contexts made", lambda arm: count(_real(arm, "contexts"))),
     ("logins", lambda arm: count(_real(arm, "logins"))),
-    ("open sessions of a process, median / most", _sessions),
+    ("sessions, median / most", _sessions),
     ("start until it listens, ms", lambda arm: significant(_real(arm, "ready_ms"))),
 )
 
@@ -80,14 +80,7 @@ def diagnoses(arms: Mapping[str, Arm]) -> Iterator[Told]:
             if found["count"]:
                 who = counted(found["processes"], "process", "processes")
                 often = f", {counted(found['count'], 'time')}" if found["count"] != found["processes"] else ""
-                yield name, f"{cause}: {who} {_verb(cause, found['processes'])}{often}", found["evidence"] or ""
-
-
-def _verb(cause: str, number: int) -> str:
-    text = words.CAUSE.get(cause, "showed it")
-    if number == 1:
-        return text
-    return text.replace("was logged", "were logged").replace("is a master", "are masters").replace("its dead", "a dead")
+                yield name, f"{cause}: {who} {words.CAUSE.get(cause, 'showed it')}{often}", found["evidence"] or ""
 
 
 def restarts(arms: Mapping[str, Arm]) -> Iterator[Told]:

@@ -43,10 +43,10 @@ RULE: Final = {
 
 CAUSE: Final = {
     "crash-without-locking": "crashed in threads after C_Initialize without locking",
-    "inherited-handle": "used a handle that it inherited",
-    "inherited-login": "was logged in by inheritance under a C_Initialize of its own",
+    "inherited-handle": "used an inherited handle",
+    "inherited-login": "inherited a login under a fresh C_Initialize",
     "login-race": "did not find the token while another process logged in",
-    "context-of-an-ancestor": "is a master on the context of its dead parent",
+    "context-of-an-ancestor": "used, as the server's master, the context of a dead parent",
 }
 """What was found where a cause was diagnosed (lab.analysis.diagnosis)."""
 
