@@ -84,11 +84,12 @@ def hosts(trials: Sequence[TrialFacts]) -> dict[str, Any] | None:
     if not found:
         return None
     ours = any(one.server for one in found)
+    told = ours and all(trial.server is None for trial in trials)  # a real server does not tell of its contexts
     every = [host for one in found for host in one.hosts]
     timed = [host for one in _facts([trial for trial in trials if trial.usable]) for host in one.hosts]
     return {
         "count": len({host.host for host in every}) if ours else None,
-        "tls_contexts": sum(host.tls_contexts for host in every) if ours else None,
+        "tls_contexts": sum(host.tls_contexts for host in every) if told else None,
         "cold_ms": {step: _median(timed, f"{step}_ms") for step in ("find_key", "tls_context", "first_handshake")},
         "sessions_p50": _median([host for host in every if host.handshakes], "sessions"),
     }
