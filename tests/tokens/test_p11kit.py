@@ -154,8 +154,9 @@ def test_a_key_signs_through_the_server_and_each_connection_is_a_process_of_its_
     assert "SOFTHSM2_CONF" not in access.environment  # its users know the socket, and not the token
     calls = calls_of(folder)
     assert len(calls) == 2
-    for functions in calls.values():  # of the owner: a context, a login and a signature for each client
-        assert [functions.count(name) for name in ("C_Initialize", "C_Login", "C_Sign")] == [1, 1, 1]
+    for functions in calls.values():  # it looks at the tokens first, in a context that it ends
+        assert [functions.count(name) for name in ("C_Login", "C_Sign")] == [1, 1]
+        assert functions.count("C_Initialize") == functions.count("C_Finalize") > 0
 
 
 def test_nothing_is_left_of_the_server_when_it_ends(make: Make, folder: Path) -> None:
