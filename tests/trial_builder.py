@@ -161,6 +161,7 @@ class TrialBuilder:
         side: str,
         *,
         random: int,
+        tag: int = 0,
         opened: float,
         ended: float,
         steps: tuple[tuple[float, float], ...] = (),
@@ -181,6 +182,7 @@ class TrialBuilder:
             "opened_ns": int(opened * NS_PER_MS),
             "ended_ns": 0 if outcome == "info" else int(ended * NS_PER_MS),
             "random": random,
+            "tag": tag,
             "tid": 1000 + process if tid is None else tid,
             "code": code,
             "vhost": vhost,
@@ -200,6 +202,7 @@ class TrialBuilder:
         self,
         random: int,
         *,
+        tag: int = 0,
         at: float = 0,
         lag: float = 0,
         server: int = 1,
@@ -222,12 +225,12 @@ class TrialBuilder:
             client, sequence, thread=thread, at=at, lag=lag, lasts=5, phase=phase, kind="handshake", vhost=vhost
         )
         fields: dict[str, Any] = {"random": random, "vhost": vhost, "resumed": resumed}
-        self.connection(client, "client", operation=sequence, opened=start + 0.5, ended=start + 5, **fields)
+        self.connection(client, "client", operation=sequence, opened=start + 0.5, ended=start + 5, tag=tag, **fields)
         steps = ((start + 1.5, start + 4), (start + 5.25, start + 5.5))  # the second reads the client's Finished
         self.connection(server, "server", opened=start + 1, ended=start + 5.5, steps=steps, **fields)
         if signs:
             self.call("C_SignInit", server, at=start + 1.75, until=start + 2.25, session=session, argument=ECDSA)
-            self.call("C_Sign", server, at=start + 2.25, until=start + 3.75, session=session, argument=random)
+            self.call("C_Sign", server, at=start + 2.25, until=start + 3.75, session=session, argument=random, tag=tag)
         return self
 
     @property

@@ -40,6 +40,12 @@ class ArmInfo:
     resumption: str | None = None
     key_exchange: str | None = None
     connections_per_child: int | None = None
+    reset_on_fork: bool | None = None
+    library: str | None = None
+    foreground: bool | None = None
+    env_lines: bool | None = None
+    reload_at_s: float | None = None
+    kill_at_s: float | None = None
 
     @property
     def shape(self) -> tuple[str | None, int, int]:
@@ -58,10 +64,11 @@ class ArmInfo:
         topology = topology or {"kind": None, "processes": 0, "threads": 0}
         load = arm["load"]
         context = arm.get("context") or {}
+        token, run = arm.get("token") or {}, arm.get("server") or {}
         tls = (arm.get("tls") or {}) if workload["kind"] == "handshake" else {}
         return ArmInfo(
             name=arm["name"],
-            token=(arm.get("token") or {}).get("kind"),
+            token=token.get("kind"),
             topology=topology["kind"],
             processes=topology["processes"],
             threads=topology.get("threads") or (1 if topology["kind"] else 0),
@@ -86,6 +93,12 @@ class ArmInfo:
             resumption=tls.get("resumption"),
             key_exchange=tls.get("key_exchange"),
             connections_per_child=topology.get("connections_per_child"),
+            reset_on_fork=token.get("reset_on_fork"),
+            library=tls.get("library"),
+            foreground=run.get("foreground"),
+            env_lines=run.get("env_lines"),
+            reload_at_s=run.get("reload_at_s"),
+            kill_at_s=run.get("kill_at_s"),
         )
 
 

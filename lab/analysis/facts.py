@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import median
 
 import numpy as np
@@ -14,6 +14,7 @@ from lab.analysis.failures import Failure
 from lab.analysis.handshakes import HandshakeFacts
 from lab.analysis.latency import Latency
 from lab.analysis.outcomes import Outcomes
+from lab.analysis.policy import ServerFacts
 from lab.analysis.quantiles import QUANTILES, Distribution, in_ms
 from lab.analysis.rules.finding import Finding
 from lab.analysis.traced import TracedProcess
@@ -69,6 +70,8 @@ class TrialFacts:
     rules: Mapping[str, Finding]
     handshakes: HandshakeFacts | None = None  # None where there were none
     traced: tuple[TracedProcess, ...] = ()  # processes of a traced program
+    diagnosis: Mapping[str, Finding] = field(default_factory=dict)  # causes, by name; empty where nobody called PKCS#11
+    server: ServerFacts | None = None  # of a real server
 
     @property
     def usable(self) -> bool:

@@ -17,7 +17,11 @@ from lab.analysis.stories import PARTS
 
 
 def connections(trials: Sequence[TrialFacts]) -> dict[str, Any] | None:
-    """Who was accepted and who joined. Where the lab did not start the server, only resumed is known."""
+    """Who was accepted and who joined. Where the lab did not start the server, only resumed is known.
+
+    signed: of the handshakes that ended well with a tagged signature (`of`), those whose signing call was found by it,
+    and those where it was a call of the process, and thread, of the server's row.
+    """
     found = _facts(trials)
     if not found:
         return None
@@ -34,6 +38,13 @@ def connections(trials: Sequence[TrialFacts]) -> dict[str, Any] | None:
         "client_only": sum(one.client_only for one in ours) if ours else None,
         "join_share": joined / well if well else None,
         "resumed": sum(one.resumed for one in found),
+        "signed": {
+            "found": sum(one.signed for one in ours),
+            "of": sum(one.should for one in ours),
+            "same_process": sum(one.same_process for one in ours),
+        }
+        if ours
+        else None,
         "strangers": [
             {"layer": layer, "code": code, "count": count}
             for (layer, code), count in sorted(strangers.items(), key=lambda item: (-item[1], item[0][1]))
@@ -73,11 +84,12 @@ def hosts(trials: Sequence[TrialFacts]) -> dict[str, Any] | None:
     if not found:
         return None
     ours = any(one.server for one in found)
+    told = ours and all(trial.server is None for trial in trials)  # a real server does not tell of its contexts
     every = [host for one in found for host in one.hosts]
     timed = [host for one in _facts([trial for trial in trials if trial.usable]) for host in one.hosts]
     return {
         "count": len({host.host for host in every}) if ours else None,
-        "tls_contexts": sum(host.tls_contexts for host in every) if ours else None,
+        "tls_contexts": sum(host.tls_contexts for host in every) if told else None,
         "cold_ms": {step: _median(timed, f"{step}_ms") for step in ("find_key", "tls_context", "first_handshake")},
         "sessions_p50": _median([host for host in every if host.handshakes], "sessions"),
     }

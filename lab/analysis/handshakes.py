@@ -17,7 +17,8 @@ from lab.analysis import failures, segments
 from lab.analysis.calls import ProcessCalls
 from lab.analysis.failures import Failure
 from lab.analysis.quantiles import Distribution, distribution, merged
-from lab.analysis.stories import PARTS, Clients, Places, clients_of, owners, partners, parts_of
+from lab.analysis.signed import Places, Signed, in_this_process, proven, signatures
+from lab.analysis.stories import PARTS, Clients, clients_of, owners, partners, parts_of
 from lab.record import columns
 from lab.record.columns import Table
 from lab.record.dtypes import KIND, SIDE
@@ -54,6 +55,9 @@ class HandshakeFacts:
     joined: int  # and have a server's row
     client_only: int  # of these, that failed for their server all the same
     resumed: int
+    should: int  # handshakes that ended well, with a signature that was tagged: full ones of a trial with a token
+    signed: int  # of these, whose signature came out of a call of some process of the trial
+    same_process: int  # of these, where that was a call of their server's row's process (and thread, where it has one)
     strangers: Mapping[tuple[str | None, str], int]  # server rows without a client's: by layer and name of failure
     parts: Mapping[str, Distribution]  # of measured handshakes that ended well and joined
     handshakes: Mapping[int, int]  # of each server process, that ended well there
@@ -85,6 +89,9 @@ class Handshakes:
     _client_only: int = 0
     _resumed: int = 0
     _well: int = 0
+    _same_process: int = 0
+    _signed: Signed | None = None
+    _found: NDArray[np.bool_] = field(default_factory=lambda: np.empty(0, np.bool_))
 
     def __post_init__(self) -> None:
         self._places = segments.places(self.connections)
@@ -120,6 +127,9 @@ class Handshakes:
 
     def calls(self, calls: ProcessCalls) -> None:
         """A process's calls, once all clients are known; a process that is no server has no connections."""
+        signed = self._tags()
+        place = signed.find(calls.tag[signatures(calls)])
+        self._found[place[place >= 0]] = True
         if calls.index in self._places:
             self._server(calls.index, calls)
 
@@ -128,6 +138,8 @@ class Handshakes:
         for process in list(self._places):
             self._server(process, None)
         clients = self._clients()
+        place = self._tags().find(clients.tag)
+        should = clients.well & (place >= 0)
         return HandshakeFacts(
             server=self.server,
             accepted=self._accepted,
@@ -135,6 +147,9 @@ class Handshakes:
             joined=int(np.count_nonzero(clients.taken & clients.well)),
             client_only=self._client_only,
             resumed=self._resumed,
+            should=int(np.count_nonzero(should)),
+            signed=int(np.count_nonzero(self._found[place[should]])),
+            same_process=self._same_process,
             strangers=dict(self._strangers),
             parts={part: merged(self._shares[part]) for part in PARTS},
             handshakes=self._handshakes,
@@ -149,6 +164,12 @@ class Handshakes:
             self._parts.clear()
         return self._whole
 
+    def _tags(self) -> Signed:
+        if self._signed is None:
+            self._signed = Signed.of(self._clients().tag)
+            self._found = np.zeros(self._signed.tag.size, np.bool_)
+        return self._signed
+
     def _server(self, process: int, calls: ProcessCalls | None) -> None:
         rows = segments.rows(self.connections, *self._places.pop(process))
         served = rows["side"] == SIDE["server"]
@@ -162,7 +183,14 @@ class Handshakes:
         own = partner[(partner >= 0) & (rows["outcome"] == columns.FAIL)]
         self._client_only += int(np.count_nonzero(clients.well[own]))
         self._strangers.update(_names(rows, np.flatnonzero(partner < 0), self.texts))
-        owner = np.empty(0, np.intp) if calls is None else owners(rows, calls)
+        owner = np.empty(0, np.intp)
+        if calls is not None:
+            owner = owners(rows, calls, proven(calls, self._tags(), partner, clients.taken.size))
+            well = np.flatnonzero(partner >= 0)
+            well = well[clients.well[partner[well]]]
+            tag = np.zeros(partner.size, np.uint64)
+            tag[well] = clients.tag[partner[well]]
+            self._same_process += int(np.count_nonzero(in_this_process(rows, tag, calls)))
         self._tell(clients, partner, rows, calls, owner)
         self._count(process, rows, calls, owner)
 

@@ -1,14 +1,17 @@
 """One story per handshake: the client's row, the server's row, and the PKCS#11 calls made for it, joined.
 
-Both ends know `random`, the first bytes of ClientHello.random. A call belongs to the connection in whose step it began,
-on the thread that made the step. Where the time of a handshake went is then a split of the client's whole, exact to the
+Both ends know `random`, the first bytes of ClientHello.random. A call that made the signature which a client got
+belongs to that client's connection, whatever its time, and so do the calls that lead up to it: client and tap have the
+same keyed tag of it (signed.py). That counts where a server tells no more of a connection than its accept and its end,
+so that many are open at a time in one thread. Any other call belongs to the connection in whose step it began, on the
+thread that made the step. Where the time of a handshake went is then a split of the client's whole, exact to the
 nanosecond, because all processes of a machine share one clock:
 
 late      intended -> started: the client had no free slot, or the generator was late (closed loop: 0)
 accept    started -> the server has accepted: TCP's handshake, and the wait for a process that accepts
 waiting   on the server between its steps: the network, the client's own work, in an event loop other connections
 software  inside the server's steps, without their PKCS#11 calls
-token     inside PKCS#11 calls
+token     inside PKCS#11 calls, and no longer than inside the steps
 back      from the end of the server's last step to the client's end
 
 Nothing counts that the server did after the client's end: in TLS 1.3 it reads the client's Finished then.
@@ -23,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lab.analysis.calls import ProcessCalls
+from lab.analysis.signed import UNKNOWN, Places
 from lab.record import columns
 from lab.record.columns import Table
 from lab.record.dtypes import PHASE
@@ -34,17 +38,17 @@ STEPS: Final = 4
 _NEVER: Final = np.iinfo(np.int64).max
 
 Times = NDArray[np.int64]
-Places = NDArray[np.intp]
 
 
 @dataclass(frozen=True)
 class Clients:
     """The handshakes of a trial as its clients felt them, ascending in random; those that never sent one are not here.
 
-    taken: which of them have a partner, filled while servers are joined.
+    taken: which of them have a partner, filled while servers are joined. tag: of the signature that it got, 0 for none.
     """
 
     random: NDArray[np.uint64]
+    tag: NDArray[np.uint64]
     intended_ns: Times
     started_ns: Times
     ended_ns: Times
@@ -65,6 +69,7 @@ class Clients:
 
 _NOBODY: Final = Clients(
     random=np.empty(0, np.uint64),
+    tag=np.empty(0, np.uint64),
     intended_ns=np.empty(0, np.int64),
     started_ns=np.empty(0, np.int64),
     ended_ns=np.empty(0, np.int64),
@@ -81,6 +86,7 @@ def clients_of(operations: Table, connections: Table) -> Clients:
     outcome, phase = operations["outcome"][row], operations["phase"][row]
     return Clients(
         random=connections["random"][sent],
+        tag=connections["tag"][sent],
         intended_ns=operations["intended_ns"][row],
         started_ns=operations["started_ns"][row],
         ended_ns=operations["ended_ns"][row],
@@ -136,22 +142,26 @@ def steps_of(served: Table) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     return begin, end
 
 
-def owners(served: Table, calls: ProcessCalls) -> Places:
-    """For each call of a server's process, the row of the connection in whose step it began, or -1.
+def owners(served: Table, calls: ProcessCalls, proven: Places | None = None) -> Places:
+    """For each call of a server's process, the row of the connection that it was made for, or -1.
+
+    proven: what signatures tell of each call (signed.proven()); None: nothing. Of the others, it is the connection in
+    whose step the call began.
 
     Steps of a thread are disjoint, but for the last of a connection that had more than a row has room for: that one
     hides the waiting between them. It gets the calls that no other step has, and of two such steps the later.
     """
-    owner = np.full(len(calls), -1, np.intp)
+    owner = np.full(len(calls), UNKNOWN, np.intp) if proven is None else proven.copy()
     begin, end = steps_of(served)
     wide = np.zeros(begin.shape, np.bool_)
     wide[:, -1] = served["steps"] > STEPS
     was = begin != _NEVER
     for tid in np.unique(served["tid"]).tolist():
         thread = (served["tid"] == tid)[:, None]
-        mine = np.flatnonzero(calls.tid == tid)
+        mine = np.flatnonzero((calls.tid == tid) & (owner == UNKNOWN))
         for some in (thread & was & ~wide, thread & was & wide):
             mine = _give(owner, mine, calls.started_ns, *_in_time(some, begin, end))
+    owner[owner < 0] = UNKNOWN
     return owner
 
 
@@ -194,7 +204,7 @@ def parts_of(
     begin = np.clip(begin, opened[:, None], ended[:, None])  # a step after the client's end has no length
     inside = (end - begin).sum(axis=1)
     last = np.where(begin < ended[:, None], end, opened[:, None]).max(axis=1, initial=0)
-    token = _in_calls(calls, owner, ended)
+    token = np.minimum(_in_calls(calls, owner, ended), inside)  # a proven call may lie outside of what a log tells
     return {
         "late": started - intended,
         "accept": opened - started,

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from statistics import median
 from typing import Any, Final
 
-from lab.analysis import cold, failures, handshake_summary, latency, validity
+from lab.analysis import cold, diagnosis, failures, handshake_summary, latency, real_server_summary, validity
 from lab.analysis import traced_summary as traced
 from lab.analysis.arms import TRACE, ArmInfo
 from lab.analysis.comparisons import compare
@@ -81,11 +81,13 @@ def _arm(arm: ArmInfo, trials: Sequence[TrialFacts], delays: Latency) -> dict[st
     late = validity.lateness_ms(delays)
     if outcomes.wrong:
         delays = Latency()  # an arm that signs wrongly has no latency
+    real_server = real_server_summary.to_json(arm, trials)
     where_ms = None if outcomes.wrong else handshake_summary.where_ms(usable)
     return {
         "token": arm.token,
+        "reset_on_fork": arm.reset_on_fork,
         "topology": {"kind": arm.topology, "processes": arm.processes, "threads": arm.threads},
-        "context": arm.context,
+        "context": real_server["policy"] if real_server else arm.context,
         "session": arm.session,
         "locking": arm.locking,
         "bridge": arm.bridge,
@@ -121,6 +123,8 @@ def _arm(arm: ArmInfo, trials: Sequence[TrialFacts], delays: Latency) -> dict[st
             failures.to_json(failure)
             for failure in failures.together(failure for trial in trials for failure in trial.failures)
         ],
+        "real_server": real_server,
+        "diagnosis": diagnosis.to_json((trial.number, trial.diagnosis) for trial in trials),
         "rules": {rule: judged((trial.number, trial.rules[rule]) for trial in trials) for rule in RULES},
         **({"traced": traced.to_json(trials)} if arm.workload == TRACE else {}),
     }

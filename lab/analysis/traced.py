@@ -19,7 +19,7 @@ _CHANGED_BY_TAP: Final = 128
 _LOCKING_NAME: Final = {number: name for name, number in LOCKING.items()}
 
 # Asking for these is no use of the library, so it says nothing of whose context it was.
-_NO_USE: Final = [
+NO_USE: Final = [
     FUNCTION_NUMBER[name] for name in ("C_Initialize", "C_GetFunctionList", "C_GetInterfaceList", "C_GetInterface")
 ]
 
@@ -65,7 +65,7 @@ def without_calls(record: ProcessRecord) -> TracedProcess:
 
 def of_process(calls: ProcessCalls, record: ProcessRecord) -> TracedProcess:
     """What the calls of one process show."""
-    inherited = ~np.isin(calls.function[calls.epochs[0]], _NO_USE)
+    inherited = ~np.isin(calls.function[calls.epochs[0]], NO_USE)
     under_way = calls.state != ENDED
     failures = _failures(calls)
     errors: Counter[str] = Counter()

@@ -29,14 +29,15 @@ def to_json(trials: Sequence[TrialFacts]) -> dict[str, Any]:
             **in_ms(lasted, ("p50", "p99")),
             "total": _total_ms(lasted),
         }
-    return {"processes": [_process(process) for process in processes], "calls": calls}
+    return {"processes": [process(each) for each in processes], "calls": calls}
 
 
 def _total_ms(part: Distribution) -> float:
     return int(part.values_ns.astype(np.int64) @ part.counts.astype(np.int64)) / _NS_PER_MS if part.total else 0.0
 
 
-def _process(process: TracedProcess) -> dict[str, Any]:
+def process(process: TracedProcess) -> dict[str, Any]:
+    """One process, as in summary.json."""
     return {
         "process": process.index,
         "pid": process.pid,

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
 
-from lab.analysis import cold, failures, latency, outcomes, traced
+from lab.analysis import cold, diagnosis, failures, latency, outcomes, real_server, restarts, traced, uses
 from lab.analysis.calls import Origin, ProcessCalls
 from lab.analysis.facts import ProcessFacts, SessionFacts, TrialFacts
 from lab.analysis.failures import Failure
@@ -15,6 +16,7 @@ from lab.analysis.handshakes import LEAST_JOINED, HandshakeFacts, Handshakes
 from lab.analysis.latency import Latency
 from lab.analysis.outcomes import Outcomes
 from lab.analysis.quantiles import Distribution, distribution, merged
+from lab.analysis.restarts import Asked
 from lab.analysis.rules import RULES, TrialView, check_process, check_trial, randomness
 from lab.analysis.rules.context import declares_fork_safe, left_open
 from lab.analysis.rules.endings import LastCall, ParentCheck, signal_name
@@ -22,6 +24,7 @@ from lab.analysis.rules.finding import NOT_EXERCISED, Finding, check_failed, tog
 from lab.analysis.segments import by_process
 from lab.analysis.sessions import SessionHistory, in_order, peak
 from lab.analysis.traced import TracedProcess
+from lab.analysis.uses import ProcessUse
 from lab.record import columns
 from lab.record.columns import CONNECTIONS, Table
 from lab.record.dtypes import PHASE
@@ -40,9 +43,14 @@ def examine(record: TrialRecord, operations: Table, calls: Table, connections: T
     problems = list(record.invalid_because)
     workers = [process for process in record.processes if process.role == "worker"]
     generators = [process for process in record.processes if process.role == "generator"]
-    handshakes = Handshakes(connections, dict(record.error_texts), server=bool(workers)) if generators else None
-    counted, cold_starts, delays, faults, in_time = _operations(record, operations, view, handshakes, problems)
-    durations, sessions, findings, seen = _calls(record, calls, view, handshakes)
+    if record.server is not None and not workers:  # one without workers, such as stunnel, serves by itself
+        workers = [process for process in record.processes if process.role == "master"]
+    ours = bool(workers) or record.server is not None
+    handshakes = Handshakes(connections, dict(record.error_texts), server=ours) if generators else None
+    asked: list[Asked] = []
+    counted, cold_starts, delays, faults, in_time = _operations(record, operations, view, handshakes, problems, asked)
+    found = _calls(record, calls, view, handshakes)
+    findings, seen = found.findings, found.seen
     if record.traced:
         faults += [(process.index, fault) for process in seen for fault in process.failures]
         known = {process.index for process in seen}
@@ -50,8 +58,12 @@ def examine(record: TrialRecord, operations: Table, calls: Table, connections: T
     served = handshakes.done() if handshakes else None
     if served:
         faults += served.failures
-        problems += _not_joined(served)
+        problems += _not_joined(served) if not _log_cut(record) else []
     findings |= check_trial(view)
+    server = None
+    if record.server is not None:
+        server, wrong = real_server.of_trial(record, connections, found.uses, seen, found.histories, Asked.of(asked))
+        problems += wrong
     never = [process for process in workers if process.end == "never-started"]
     if never:
         problems.append(f"{len(never)} of {len(workers)} workers never started")
@@ -77,16 +89,16 @@ def examine(record: TrialRecord, operations: Table, calls: Table, connections: T
         duration_s=record.duration_ns / 1e9,
         done_in_time=in_time,
         latency=delays,
-        calls=durations,
-        cold=_with_handshakes(cold_starts, served),
-        sessions=sessions,
+        calls=found.durations,
+        cold=_with_handshakes(cold_starts, served) if server is None else _from_calls(workers, found.uses),
+        sessions=_session_facts(found.histories),
         processes=ProcessFacts(
             started=len(workers) - len(never),
-            crashed=sum(process.end == "signal" for process in record.processes),
+            crashed=sum(p.end == "signal" and not record.killed_by_wish(p) for p in record.processes),
             hung=sum(process.end == "hang" for process in record.processes),
             pss_mib=tuple(process.pss_kib / 1024 for process in workers if process.pss_kib is not None),
             workers=len(workers),
-            failed=sum(p.end != "exit" or not p.finished or bool(p.detail) for p in workers),
+            failed=sum(_failed(record, process) for process in workers),
             generators=len(generators),
             generator_cpu_shares=tuple(p.cpu_ns / p.busy_ns for p in generators if p.cpu_ns is not None and p.busy_ns),
         ),
@@ -94,8 +106,40 @@ def examine(record: TrialRecord, operations: Table, calls: Table, connections: T
         failures_by_process=tuple(faults),
         rules={name: findings.get(name, NOT_EXERCISED) for name in RULES},
         handshakes=served,
-        traced=tuple(sorted(seen, key=lambda process: process.index)),
+        traced=tuple(sorted(seen, key=lambda process: process.index)) if record.traced else (),
+        diagnosis=diagnosis.diagnose(record, found.uses, view.origin) if found.durations or found.uses else {},
+        server=server,
     )
+
+
+def _failed(record: TrialRecord, process: ProcessRecord) -> bool:
+    """Whether a worker had no context, or did not do its part to the end.
+
+    A real server ends its workers as it likes, and mostly nobody else sees how: only a crash, a hang or an exit status
+    other than 0 is a failure there.
+    """
+    if record.server is None:
+        return process.end != "exit" or not process.finished or bool(process.detail)
+    if record.killed_by_wish(process):
+        return False
+    ended_badly = process.end in ("signal", "hang", "root-died", "never-started")
+    return ended_badly or (process.end == "exit" and process.status != 0)
+
+
+def _log_cut(record: TrialRecord) -> bool:
+    """Whether a real server's log may miss handshakes, because who had to write of them was ended before."""
+    return record.server is not None and any(
+        process.end in ("signal", "hang", "root-died") for process in record.processes if process.role != "generator"
+    )
+
+
+def _from_calls(servers: Sequence[ProcessRecord], kept: Mapping[int, ProcessUse]) -> dict[int, dict[str, float]]:
+    """Cold starts of a real server's processes, of those that had any."""
+    return {
+        process.index: dict(kept[process.index].cold)
+        for process in servers
+        if process.index in kept and kept[process.index].cold
+    }
 
 
 def _not_joined(served: HandshakeFacts) -> list[str]:
@@ -143,7 +187,12 @@ def _view(record: TrialRecord, operations: Table, calls: Table) -> TrialView:
 
 
 def _operations(
-    record: TrialRecord, operations: Table, view: TrialView, handshakes: Handshakes | None, problems: list[str]
+    record: TrialRecord,
+    operations: Table,
+    view: TrialView,
+    handshakes: Handshakes | None,
+    problems: list[str],
+    asked: list[Asked],
 ) -> tuple[Outcomes, dict[int, tuple[dict[str, float], float]], Latency, list[tuple[int, Failure]], int]:
     known = {process.index: process for process in record.processes}
     counted = Outcomes()
@@ -173,6 +222,8 @@ def _operations(
             unfinished[index] += handshakes.unfinished(index)
             if process.role == "generator":
                 handshakes.clients(index, rows)
+                if record.server is not None:
+                    asked.append(restarts.asked(rows))
         view.parent_checks += _parent_checks(rows) if index == 0 else []
         del rows  # before the next process is loaded
     for process in record.processes:
@@ -180,7 +231,9 @@ def _operations(
             one, wrong = outcomes.of_process(process, None, record.open_loop)
             problems += wrong
             counted += one
-        faults += [(process.index, fault) for fault in failures.of_ending(process, unfinished.get(process.index, 0))]
+        if not record.killed_by_wish(process):
+            left = unfinished.get(process.index, 0)
+            faults += [(process.index, fault) for fault in failures.of_ending(process, left)]
     return counted, cold_starts, latency.together(delays), faults, in_time
 
 
@@ -211,22 +264,31 @@ def _parent_checks(rows: Table) -> list[ParentCheck]:
     ]
 
 
-def _calls(
-    record: TrialRecord, calls: Table, view: TrialView, handshakes: Handshakes | None
-) -> tuple[dict[str, Distribution], SessionFacts, dict[str, Finding], list[TracedProcess]]:
+@dataclass
+class _FromCalls:
+    """What is kept of the calls of all processes."""
+
+    durations: dict[str, Distribution] = field(default_factory=dict)
+    histories: dict[int, SessionHistory] = field(default_factory=dict)
+    findings: dict[str, Finding] = field(default_factory=dict)
+    seen: list[TracedProcess] = field(default_factory=list)
+    uses: dict[int, ProcessUse] = field(default_factory=dict)
+
+
+def _calls(record: TrialRecord, calls: Table, view: TrialView, handshakes: Handshakes | None) -> _FromCalls:
     known: dict[int, Any] = {process.index: process for process in record.processes}
     durations: dict[str, list[Distribution]] = {}
-    histories: dict[int, SessionHistory] = {}
+    found = _FromCalls()
     findings: dict[str, list[Finding]] = {}
     unseen: Finding | None = None
-    seen: list[TracedProcess] = []
     fork_safe = False
     for index, rows in by_process(calls):
         process = ProcessCalls(index, rows, view.origin)
         for function, lasted in process.durations():
             durations.setdefault(function, []).append(distribution(lasted))
-        histories[index] = process.sessions
-        for name, finding in check_process(process, known.get(index)).items():
+        found.histories[index] = process.sessions
+        judged = check_process(process, known.get(index))
+        for name, finding in judged.items():
             findings.setdefault(name, []).append(finding)
         fork_safe = fork_safe or declares_fork_safe(process)
         try:
@@ -235,8 +297,11 @@ def _calls(
             unseen = check_failed(problem)
         if handshakes:
             handshakes.calls(process)
-        if record.traced:
-            seen.append(traced.of_process(process, known[index]))
+        if record.traced or (record.server is not None and index in known):
+            found.seen.append(traced.of_process(process, known[index]))
+        strangers = bool(judged["own-handles"].count or judged["own-handles"].undefined)
+        if use := uses.kept(process, foreign=strangers, keep_key_calls=record.server is not None):
+            found.uses[index] = use
         last = process.last_row()
         view.last_calls[index] = LastCall(int(process.started_ns[last]), process.describe(last))
         del process, rows  # before the next process is loaded: never two at once
@@ -244,12 +309,9 @@ def _calls(
         findings["initialize-per-process"] = [left_open(one) for one in findings["initialize-per-process"]]
     if unseen is not None:
         findings["unique-randomness"] = [unseen]
-    return (
-        {function: merged(parts) for function, parts in sorted(durations.items())},
-        _session_facts(histories),
-        {name: together(found) for name, found in findings.items()},
-        seen,
-    )
+    found.durations = {function: merged(parts) for function, parts in sorted(durations.items())}
+    found.findings = {name: together(those) for name, those in findings.items()}
+    return found
 
 
 def _session_facts(histories: Mapping[int, SessionHistory]) -> SessionFacts:

@@ -57,10 +57,13 @@ PUBLIC struct generator *generator_open(const char *operations, const char *conn
 }
 
 /* Says whom to greet, and how, once and before the first run. What `settings` points to must outlive the generator.
- * Returns 0 or an error number: EINVAL where OpenSSL takes no such ciphers, version or trusted certificates. */
+ * Returns 0 or an error number: EINVAL where OpenSSL takes no such ciphers, version or trusted certificates, or the key of
+ * tags is none. */
 PUBLIC int generator_set(struct generator *generator, const struct settings *settings)
 {
     if (settings->bytes != sizeof *settings || generator->context || !settings->host_count)
+        return EINVAL;
+    if (settings->tag_key && !tag_key_read(pointer(settings->tag_key), &generator->tag_key))
         return EINVAL;
     generator->settings = *settings;
     generator->hosts = calloc(settings->host_count, sizeof *generator->hosts);

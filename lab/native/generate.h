@@ -13,6 +13,7 @@
 #include <stdbool.h>
 
 #include "bindings.h"
+#include "tags.h"
 #include "tls.h"
 
 #define NEVER INT64_MAX
@@ -33,6 +34,7 @@ struct settings {
     u64 host_count;
     u64 trust;         /* const char *: file of trusted certificates (PEM); 0: the system's */
     u64 ciphers;       /* const char *: cipher list of TLS 1.2; 0: OpenSSL's own */
+    u64 tag_key;       /* const char *: the tap's LAB_TAP_KEY, with which signatures are tagged; 0: they are not */
     i64 timeout_ns;    /* of a handshake, and again of the server's closing after it */
     u32 version;       /* TLS1_2_VERSION or TLS1_3_VERSION, and no other is offered */
     u32 resume;        /* 1: the newest session of a client with a host is offered; open loop: of any */
@@ -80,6 +82,7 @@ struct generator {
     struct host *hosts;
     unsigned char *leaf;            /* the certificate that is being compared */
     u64 leaf_room;
+    struct siphash_key tag_key;
     SSL_CTX *context;
     SSL_SESSION **sessions;         /* newest, by client and host; NULL where none is to be resumed */
     struct slot *slots;

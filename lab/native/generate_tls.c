@@ -1,6 +1,7 @@
 /* Whom the generator trusts and what it resumes: one SSL_CTX for all its handshakes, and an SSL for each. */
 #define _GNU_SOURCE
 #include "generate.h"
+#include "wire_signature.h"
 
 #include <openssl/x509_vfy.h>
 
@@ -33,6 +34,22 @@ static int keep_session(SSL *ssl, SSL_SESSION *session)
     SSL_SESSION_free(*kept);
     *kept = session;
     return 1; /* ours now */
+}
+
+/* Notes the tag of the signature that the server sends. It comes after the certificate of its signer. */
+static void note_signature(int sent, int version, int content, const void *message, size_t bytes, SSL *ssl, void *argument)
+{
+    (void)version;
+    const struct generator *generator = argument;
+    struct slot *slot = generator->current;
+    struct wire signature;
+    if (sent || content != SSL3_RT_HANDSHAKE || slot->stage != STAGE_SHAKING ||
+        !wire_signature((struct wire){message, bytes}, &signature))
+        return;
+    X509 *certificate = SSL_get0_peer_certificate(ssl);
+    const EVP_PKEY *signer = certificate ? X509_get0_pubkey(certificate) : NULL;
+    if (signer)
+        slot->connection->key_use = wire_tag(&generator->tag_key, signer, signature);
 }
 
 SSL_CTX *generate_context(struct generator *generator)
@@ -80,6 +97,10 @@ void generate_ssl(struct generator *generator, struct slot *slot)
     SSL_set0_rbio(slot->ssl, slot->bio);
     SSL_set0_wbio(slot->ssl, slot->bio);
     SSL_set_connect_state(slot->ssl);
+    if (generator->settings.tag_key) {
+        SSL_set_msg_callback(slot->ssl, note_signature);
+        SSL_set_msg_callback_arg(slot->ssl, generator);
+    }
     tls_watch(slot->ssl, &slot->watch);
 }
 

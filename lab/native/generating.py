@@ -6,7 +6,7 @@ import ctypes
 import os
 import socket
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from ipaddress import ip_address
 from pathlib import Path
@@ -27,7 +27,7 @@ class _Host(ctypes.Structure):
 
 class _Settings(ctypes.Structure):
     _fields_ = [
-        *((name, ctypes.c_uint64) for name in ("bytes", "hosts", "host_count", "trust", "ciphers")),
+        *((name, ctypes.c_uint64) for name in ("bytes", "hosts", "host_count", "trust", "ciphers", "tag_key")),
         ("timeout_ns", ctypes.c_int64),
         *((name, ctypes.c_uint32) for name in ("version", "resume", "closes_first", "spare")),
     ]
@@ -62,6 +62,7 @@ class Greeting:
     resume: bool = False
     closes_first: bool = False  # send close_notify before the server's is awaited: for servers that are not the lab's
     trust: str | None = None  # PEM file for hosts without a pinned certificate; None: the system's
+    tag_key: str = field(default="", repr=False)  # hex, the tap's: signatures are tagged with it; "": they are not
 
 
 @dataclass(frozen=True)
@@ -157,6 +158,7 @@ class Generator:
             host_count=len(hosts),
             trust=self._text(greeting.trust),
             ciphers=self._text(KEY_EXCHANGES[greeting.key_exchange] if greeting.version == "1.2" else None),
+            tag_key=self._text(greeting.tag_key or None),
             timeout_ns=greeting.timeout_ns,
             version=VERSIONS[greeting.version],
             resume=greeting.resume,

@@ -10,10 +10,9 @@
 #include <p11-kit/pkcs11.h>
 
 #include "rows.h"
-#include "siphash.h"
+#include "tags.h"
 
 #define LOCKING_CHANGED 128
-#define SIGNATURE_LONGEST_TAGGED 132 /* ECDSA on P-521 */
 
 enum locking_override { KEEP_LOCKING, DECLARE_OS, DECLARE_NONE };
 
@@ -22,8 +21,7 @@ static enum locking_override locking_override;
 
 static inline u64 tag_of(const void *bytes, u64 length)
 {
-    u64 tag = siphash(&tag_key, bytes, length);
-    return tag ? tag : 1; /* 0 means that there is none */
+    return tag_with(&tag_key, bytes, length);
 }
 
 static inline u64 mechanism_of(const CK_MECHANISM *mechanism)
@@ -93,8 +91,9 @@ static u8 locking_asked(CK_C_INITIALIZE_ARGS *asked)
     if (output)                                                                                                        \
         row->argument = tag_of(bytes, bytes ? length : 0);
 #define TAG_SIGNATURE(bytes, length)                                                                                   \
-    if (bytes && length && *length && *length % 2 == 0 && *length <= SIGNATURE_LONGEST_TAGGED)                         \
-        row->tag = tag_of(bytes, *length / 2);
+    if (bytes && length)                                                                                               \
+        row->tag = tag_of_signature(&tag_key, bytes, *length);
+#define TAG_PART(bytes, length) TAG_OUTPUT(bytes, length)
 #define TAG_OUTPUT(bytes, length)                                                                                      \
     if (bytes && length)                                                                                               \
         row->tag = tag_of(bytes, length);

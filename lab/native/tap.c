@@ -251,15 +251,7 @@ static bool read_key(const char *text)
 {
     if (!text)
         return getrandom(&tag_key, sizeof tag_key, 0) == sizeof tag_key;
-    u8 bytes[sizeof tag_key];
-    for (size_t i = 0; i < 2 * sizeof bytes; i++) {
-        const char *digits = "0123456789abcdef", *digit = text[i] ? strchr(digits, text[i] | 0x20) : NULL;
-        if (!digit)
-            return false;
-        bytes[i / 2] = (u8)(bytes[i / 2] << 4 | (digit - digits));
-    }
-    memcpy(&tag_key, bytes, sizeof tag_key);
-    return text[2 * sizeof bytes] == 0;
+    return tag_key_read(text, &tag_key);
 }
 
 static bool read_rows(const char *text)

@@ -190,7 +190,7 @@ enum tls_state serve_step(SSL *ssl, struct tls_watch *watch, struct connection_r
     key_use = (struct use){0};
     enum tls_state state = tls_step(ssl, watch, row);
     if (row && key_use.session)
-        row->session = key_use.session;
+        row->key_use = key_use.session;
     if (state == TLS_FAILED && key_use.function)
         watch->failure = (struct failure){(u32)key_use.code, LAYER_pkcs11, key_use.function};
     return state;

@@ -40,7 +40,7 @@ OPERATIONS: Final[dict[str, np.dtype[Any]]] = {
     "verified": np.dtype("i1"),  # UNVERIFIED (nothing to verify), WRONG, RIGHT
 }
 
-YOUNGER: Final = ("vhost",)
+YOUNGER: Final = ("vhost", "tag")
 """Columns that run folders of earlier versions do not have; they are zeros there."""
 
 CALLS: Final[dict[str, np.dtype[Any]]] = {
@@ -65,7 +65,8 @@ CONNECTIONS: Final[dict[str, np.dtype[Any]]] = {
     **{name: np.dtype("i8") for name in ("opened_ns", "ended_ns")},
     **{f"step{n}_{edge}_ns": np.dtype("i8") for n in (1, 2, 3, 4) for edge in ("started", "ended")},
     "random": np.dtype("u8"),
-    "session": np.dtype("u8"),
+    "session": np.dtype("u8"),  # server with the direct bridge: of the key operation; 0 where there was none
+    "tag": np.dtype("u8"),  # client: of the server's signature, as CALLS have it of the call that made it; 0 for none
     "tid": np.dtype("u4"),
     "code": np.dtype("u4"),
     "sequence": np.dtype("u4"),

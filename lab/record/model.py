@@ -72,6 +72,10 @@ class TrialRecord:
     server: ServerRecord | None = None  # of a real server
     error_texts: tuple[tuple[int, str], ...] = ()  # what OpenSSL says of its codes that stand in the rows
 
+    def killed_by_wish(self, process: ProcessRecord) -> bool:
+        """Whether the scenario had the lab kill this process, so that its end is no crash."""
+        return self.server is not None and self.server.killed == process.index and process.end == "signal"
+
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 

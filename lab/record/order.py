@@ -78,7 +78,8 @@ class TlsOrder:
     generators: int
     clients: int  # closed loop: of all generators together; open loop: the most connections that one generator has open
     intruders: IntrudersOrder
-    tag_key: str = ""  # hex, of the tap: with it a client finds the PKCS#11 call that made the signature it got
+    tag_key: str = field(default="", repr=False)
+    """Hex, of the tap: with it a client tags the signature that it got as the tap tags it; "": there is no tap."""
 
 
 @dataclass(frozen=True)

@@ -49,9 +49,14 @@ def connection_columns(file: RowFile, operations: RowFile | None) -> dict[str, N
         found[found == len(operations.places)] = 0
         mine = (rows["side"] == dtypes.SIDE["client"]) & (operations.places[found] == file.places)
         operation[mine] = found[mine]
-    columns = {name: rows[name] for name in CONNECTIONS if name not in ("process", "operation", "outcome")}
-    process = np.full(len(rows), file.process, CONNECTIONS["process"])
-    return {"process": process, "operation": operation, "outcome": _outcome(rows), **columns}
+    derived = {
+        "process": np.full(len(rows), file.process, CONNECTIONS["process"]),
+        "operation": operation,
+        "outcome": _outcome(rows),
+        "session": np.where(rows["side"] == dtypes.SIDE["server"], rows["key_use"], 0),
+        "tag": np.where(rows["side"] == dtypes.SIDE["client"], rows["key_use"], 0),
+    }
+    return {**derived, **{name: rows[name] for name in CONNECTIONS if name not in derived}}
 
 
 def operation_columns(folder: Path, file: RowFile, check: Verification | None) -> dict[str, NDArray[Any]]:

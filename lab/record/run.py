@@ -117,7 +117,7 @@ def _connections(path: Path) -> Table:
     """Trials without handshakes have no such file."""
     if not path.exists():
         return {name: np.empty(0, dtype) for name, dtype in CONNECTIONS.items()}
-    return ParquetTable.open(path, CONNECTIONS)
+    return ParquetTable.open(path, CONNECTIONS, YOUNGER)
 
 
 def _object(path: Path) -> dict[str, Any]:

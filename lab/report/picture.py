@@ -1,5 +1,5 @@
 """One picture of a run: what became of each operation, what each process paid once, how long operations took, and of
-handshakes, where their time went.
+handshakes, where their time went. Of real servers that were reloaded or lost a worker, how that went, over time.
 
 Colours are Okabe and Ito's (readable with any colour vision), and differ in lightness and hatching, for grey print.
 """
@@ -11,8 +11,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
+
 from lab.analysis.facts import TrialFacts
-from lab.report import words
+from lab.report import over_time, words
 from lab.report.words import milliseconds
 
 if TYPE_CHECKING:
@@ -59,8 +61,15 @@ def draw(summary: Mapping[str, Any], trials: Sequence[TrialFacts], file: Path) -
 
     arms = list(summary["arms"])
     told = any(arm["where_ms"] for arm in summary["arms"].values())
-    figure = Figure(figsize=(14.5 if told else 11, 2.4 + max(0.55 * len(arms), 1.2)), layout="constrained")
-    panels = figure.subplots(1, 4 if told else 3, sharey=True)
+    height = 2.4 + max(0.55 * len(arms), 1.2)
+    changed = over_time.shown(trials)
+    lower = over_time.HEIGHT if changed else 0.0
+    figure = Figure(figsize=(14.5 if told else 11, height + lower), layout="constrained")
+    upper: Any = figure
+    if changed:
+        upper, below = (row for row in np.ravel(np.asarray(figure.subfigures(2, 1, height_ratios=(height, lower)))))
+        over_time.draw(below, changed)
+    panels = upper.subplots(1, 4 if told else 3, sharey=True)
     _outcomes(panels[0], summary["arms"])
     _cold(panels[1], summary["arms"])
     _times(panels[2], summary["arms"], trials)

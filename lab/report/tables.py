@@ -1,4 +1,7 @@
-"""What does not fit on a screen, as CSV: processes, their failures, their open sessions over time, their hosts."""
+"""What does not fit on a screen, as CSV: processes, their failures, their open sessions over time, their hosts.
+
+Of real servers also what each process's context amounted to, and what each new worker paid; and the causes that were
+diagnosed."""
 
 from __future__ import annotations
 
@@ -24,11 +27,23 @@ _HOST: Final = (
     *("trial", "block", "arm", "process", "host", "tls_contexts", "find_key_ms", "tls_context_ms"),
     *("first_handshake_ms", "handshakes", "sessions", "token_calls"),
 )
+_SERVER: Final = (
+    *("trial", "block", "arm", "process", "role", "pid", "policy", "with_first_handshake", "after_ready", "contexts"),
+    *("logins", "sessions_opened", "sessions_leaked", "sessions_peak", "calls", "inherited_calls", "errors", "threads"),
+    *("born_ms", "gone_ms"),
+)
+_CHILD: Final = (
+    *("trial", "block", "arm", "process", "born_ms", "after_reload_ms", "to_first_handshake_ms"),
+    *("first_handshake_ms", "cold_start_ms"),
+)
+_CAUSE: Final = ("trial", "block", "arm", "cause", "count", "processes", "evidence")
 
 
 def write_tables(folder: Path, trials: Sequence[tuple[TrialRecord, TrialFacts]]) -> None:
     """Writes processes.csv, failures.csv, sessions.csv and, where there were handshakes, hosts.csv.
 
+    Where there was a real server, servers.csv, with a row for each of its processes, and children.csv, with one for
+    each worker that was born during the load of a trial with a restart; where a cause was found, causes.csv.
     Times in ms; at_ms counts from the release of the trial.
     """
     folder.mkdir(exist_ok=True)
@@ -37,6 +52,11 @@ def write_tables(folder: Path, trials: Sequence[tuple[TrialRecord, TrialFacts]])
     _write(folder / "sessions.csv", _SESSION, (row for record, facts in trials for row in _sessions(record, facts)))
     if any(facts.handshakes is not None for _, facts in trials):
         _write(folder / "hosts.csv", _HOST, (row for _, facts in trials for row in _hosts(facts)))
+    if any(facts.server is not None for _, facts in trials):
+        _write(folder / "servers.csv", _SERVER, (row for record, facts in trials for row in _servers(record, facts)))
+        _write(folder / "children.csv", _CHILD, (row for _, facts in trials for row in _children(facts)))
+    if any(finding.count for _, facts in trials for finding in facts.diagnosis.values()):
+        _write(folder / "causes.csv", _CAUSE, (row for _, facts in trials for row in _causes(facts)))
 
 
 def _processes(record: TrialRecord, facts: TrialFacts) -> Iterator[Sequence[Any]]:
@@ -65,6 +85,36 @@ def _hosts(facts: TrialFacts) -> Iterator[Sequence[Any]]:
             *(host.find_key_ms, host.tls_context_ms, host.first_handshake_ms),
             *(host.handshakes, host.sessions, host.token_calls),
         )
+
+
+def _servers(record: TrialRecord, facts: TrialFacts) -> Iterator[Sequence[Any]]:
+    records = {process.index: process for process in record.processes}
+    start_ns = record.released_ns or 0
+    for process in facts.server.processes if facts.server is not None else ():
+        calls, life = process.facts, records[process.index]
+        yield (
+            *(facts.number, facts.block, facts.arm, process.index, process.role, calls.pid, process.kind),
+            *(process.lazily, process.after_ready, process.contexts, process.logins),
+            *(calls.opened, calls.leaked, calls.peak, calls.calls, calls.inherited, sum(calls.errors.values())),
+            calls.threads,
+            *(None if at_ns is None else (at_ns - start_ns) / 1e6 for at_ns in (life.born_ns, life.gone_ns)),
+        )
+
+
+def _children(facts: TrialFacts) -> Iterator[Sequence[Any]]:
+    restart = facts.server.restart if facts.server is not None else None
+    for child in restart.children if restart is not None else ():
+        yield (
+            *(facts.number, facts.block, facts.arm, child.process, child.born_ns / 1e6, child.after_reload_ms),
+            *(child.to_first_handshake_ms, child.first_handshake_ms, child.cold_start_ms),
+        )
+
+
+def _causes(facts: TrialFacts) -> Iterator[Sequence[Any]]:
+    for cause, finding in facts.diagnosis.items():
+        if finding.count:
+            place = (facts.number, facts.block, facts.arm)
+            yield (*place, cause, finding.count, finding.processes, finding.evidence)
 
 
 def _sessions(record: TrialRecord, facts: TrialFacts) -> Iterator[Sequence[Any]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from rich import box
@@ -11,7 +11,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from lab.report import handshakes, traced, words
+from lab.report import handshakes, real_servers, traced, words
 from lab.report.words import count, milliseconds, significant
 
 SIDE_BY_SIDE: Final = 4  # arms; with more, each arm is a row
@@ -56,12 +56,28 @@ def show(summary: Mapping[str, Any], console: Console) -> None:
         _grid(console, title, tls, lines)
         for name, told in handshakes.strangers(tls):
             _bullet(console, Text(f"{name}: ", style="bold").append(told, style="not bold"))
+    real = {name: arm for name, arm in arms.items() if arm.get("real_server")}
+    if real:
+        _grid(console, "What the context of a real server amounted to", real, real_servers.AMOUNTED_TO)
     if ours:  # nothing is known of the inside of another's server
         _grid(console, "What a context costs", ours, _costs(ours))
+    _told(console, "Restarts", real_servers.restarts(real))
     _failures(arms, console)
+    _told(console, "Known causes, found in the calls", real_servers.diagnoses(arms))
     if ours:
         _rules(ours, console)
     _comparisons(summary["comparisons"], console)
+
+
+def _told(console: Console, title: str, lines: Iterable[tuple[str, str, str]]) -> None:
+    """Lines of (arm, what, evidence) under a title; nothing where there are none."""
+    for place, (name, what, evidence) in enumerate(lines):
+        if not place:
+            console.print()
+            console.print(Text(title, style="bold"))
+        _bullet(console, Text(f"{name}: ", style="bold").append(what, style="not bold"))
+        if evidence:
+            console.print(Padding(Text(evidence, style="dim"), (0, 0, 0, 4)))
 
 
 def _trace(summary: Mapping[str, Any], arms: Mapping[str, Arm], console: Console) -> None:
@@ -75,6 +91,7 @@ def _trace(summary: Mapping[str, Any], arms: Mapping[str, Arm], console: Console
             console.print(Text(title, style="bold"))
             console.print(table)
     _failures(arms, console)
+    _told(console, "Known causes, found in the calls", real_servers.diagnoses(arms))
     _rules(arms, console)
 
 
@@ -147,6 +164,11 @@ def _sessions(arm: Arm) -> str:
     return f"{arm['sessions']['opened']:,} / {arm['sessions']['leaked']:,}"
 
 
+def _reset(arm: Arm) -> str:
+    known = arm.get("reset_on_fork")
+    return words.MISSING if known is None else "yes" if known else "no"
+
+
 _SETTINGS: Final[tuple[Line, ...]] = (
     ("context policy", _policy),
     ("topology, processes x threads", _shape),
@@ -157,12 +179,15 @@ _SETTINGS: Final[tuple[Line, ...]] = (
     ("start", _plain("start")),
     ("fork point", _plain("fork_point")),
     ("token", _plain("token")),
+    ("reset on fork", _reset),
     ("bridge", _plain("bridge")),
     ("server", _plain("server")),
     *handshakes.SETTINGS,
+    *real_servers.SETTINGS,
     ("trials", lambda arm: count(arm["trials"])),
 )
-_USUAL: Final = {"start": "staggered", "fork point": "idle", "token": "softhsm", **handshakes.USUAL}
+_USUAL: Final = {"start": "staggered", "fork point": "idle", "token": "softhsm", "reset on fork": "no"}
+_USUAL.update(handshakes.USUAL | real_servers.USUAL)
 """Settings that are not worth a word where every arm has them; nor is one that no arm has."""
 
 _COUNT_LINES: Final[tuple[Line, ...]] = (

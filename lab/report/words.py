@@ -41,6 +41,16 @@ RULE: Final = {
 """What was done where a rule is broken."""
 
 
+CAUSE: Final = {
+    "crash-without-locking": "crashed in threads after C_Initialize without locking",
+    "inherited-handle": "used an inherited handle",
+    "inherited-login": "inherited a login under a fresh C_Initialize",
+    "login-race": "did not find the token while another process logged in",
+    "context-of-an-ancestor": "used, as the server's master, the context of a dead parent",
+}
+"""What was found where a cause was diagnosed (lab.analysis.diagnosis)."""
+
+
 def milliseconds(value: float | None) -> str:
     """Three significant digits, without an exponent."""
     return significant(value)

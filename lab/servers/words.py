@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
@@ -11,6 +12,7 @@ from lab.tokens.model import Secret
 
 _LINES: Final = 5
 _HIDDEN: Final = "(PIN)"
+_CHATTER: Final = re.compile(r"\b(debug|info|notice)\b|\bLOG[567]\[|^\[ \]")  # levels of httpd, nginx; of stunnel
 
 
 def without_pin(text: str, pin: Secret) -> str:
@@ -22,10 +24,11 @@ def without_pin(text: str, pin: Secret) -> str:
 
 
 def last_words(files: Iterable[Path], pin: Secret) -> str:
-    """The last lines of the first files that say something, in one line; "" where none does."""
+    """The last lines of each file, in one line, those of low levels only where there are no others; "" for none."""
     lines: list[str] = []
     for path in files:
         if path.is_file():
             said = without_pin(path.read_text(errors="replace"), pin).splitlines()
-            lines += [line.strip() for line in said if line.strip()][-_LINES:]
+            spoken = [line.strip() for line in said if line.strip()]
+            lines += ([line for line in spoken if not _CHATTER.search(line)] or spoken)[-_LINES:]
     return " | ".join(dict.fromkeys(lines))

@@ -37,6 +37,7 @@ _FASTEST_OTHER_HZ: Final = 10_000_000
 _FASTEST_HANDSHAKES_HZ: Final = 100_000
 _MOST_ROWS: Final = 1 << 30
 _SET_UP_ROWS: Final = 4096
+_TAG_KEY_BYTES: Final = 16
 _CALLS_PER_OPERATION: Final = 4
 _LEAST_CALL_ROWS: Final = 1 << 20
 
@@ -80,14 +81,15 @@ def run_trial(
         private.mkdir(mode=0o700)
         access = token.restore(private / TOKEN, arm.workload.key) if token else None
         due = arrivals(arm, bench.seed, planned.block)
-        tls = tls_order(arm, hosts, private) if hosts else None
+        tag_key = os.urandom(_TAG_KEY_BYTES).hex() if access else ""
+        tls = replace(tls_order(arm, hosts, private), tag_key=tag_key) if hosts else None
         order = order_of(arm, planned, folder, access, due, tls)
         if due:
             np.concatenate(due).astype("<i8").tofile(folder / ARRIVALS)
         note_begun(folder, _record(planned, arm, order, None), check, key_in_token(arm))
         if arm.server is not None and access is not None:
-            return folder, _with_real_server(bench, planned, arm, order, access, folder, private)
-        watch = _play(bench, folder, order, _environment(arm, folder, order, access))
+            return folder, _with_real_server(bench, planned, arm, order, access, folder, private, tag_key)
+        watch = _play(bench, folder, order, _environment(arm, folder, order, access, tag_key))
     except OSError as error:
         raise LabFault(f"{error.filename or folder}: {error.strerror}") from None
     finally:
@@ -104,6 +106,7 @@ def _with_real_server(
     access: TokenAccess,
     folder: Path,
     private: Path,
+    tag_key: str,
 ) -> TrialRecord:
     """A trial whose server is a real one, up to what its logs tell."""
     assert order.tls is not None  # only handshakes have a real server
@@ -112,7 +115,7 @@ def _with_real_server(
     tls = replace(order.tls, port=order.tls.port or free_port(host.address for host in order.tls.hosts))
     order = replace(order, token=None, context=None, tls=tls)  # the server has them in its configuration
     with rows_folder(folder, rows) as tapped:
-        environment = _environment(arm, tapped, order, access)
+        environment = _environment(arm, tapped, order, access, tag_key)
         tap = {name: value for name, value in environment.items() if name.startswith("LAB_TAP_")}
         real = open_site(arm, access, private / TOKEN, tls, private, tap)
         order = replace(order, server=real.order)
@@ -149,7 +152,7 @@ def _play(bench: Bench, folder: Path, order: TrialOrder, environment: dict[str, 
     return watch
 
 
-def _environment(arm: Arm, folder: Path, order: TrialOrder, access: TokenAccess | None) -> dict[str, str]:
+def _environment(arm: Arm, folder: Path, order: TrialOrder, access: TokenAccess | None, tag_key: str) -> dict[str, str]:
     """Environment of the tap, of the token behind it, and of OpenSSL."""
     # The machine's own openssl.cnf may load engines and providers, or change what is offered.
     openssl = {"OPENSSL_CONF": os.devnull} if order.tls else {}
@@ -163,7 +166,7 @@ def _environment(arm: Arm, folder: Path, order: TrialOrder, access: TokenAccess 
         **access.environment,
         "LAB_TAP_MODULE": str(access.module),
         "LAB_TAP_DIR": str(folder),
-        "LAB_TAP_KEY": os.urandom(16).hex(),
+        "LAB_TAP_KEY": tag_key,
         "LAB_TAP_ROWS": str(rows),
     }
 

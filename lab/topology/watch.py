@@ -204,6 +204,7 @@ class Watch:
         """Names what hangs in this stage, saves its stack and kills it. A root with nobody to wait for hangs itself."""
         workers = [s for s in self.seen.values() if s.process and s.end is None]
         hung = [s for s in workers if s.begun and not self.waits_for_root(s)] or [self.seen[0]]
+        hung = [s for s in hung if s.role != "master"] or hung  # it waits for its workers
         for seen in hung:
             seen.end, seen.status = "hang", 0
             if self._stacks < _MOST_STACKS:

@@ -41,6 +41,7 @@ def greeting_of(tls: TlsOrder) -> Greeting:
         resume=tls.resumption != "off",
         closes_first=tls.server != "lab",
         trust=tls.trust,
+        tag_key=tls.tag_key,
     )
 
 

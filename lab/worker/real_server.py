@@ -139,7 +139,7 @@ class ServerRoot(Root):
         while time.monotonic() < until_s:
             born = self._look()
             self._pass(_LOOK_FOR_LISTENER_S)
-            if started.ended and (self.server.foreground or not any(self.tree.alive())):
+            if started.ended and (self.server.foreground or not (self._look() or any(self.tree.alive()))):
                 return False
             if not (self._says_ready() and all(listens(address, port) for address in self.server.addresses)):
                 continue

@@ -12,7 +12,7 @@ from lab.analysis.facts import TrialFacts
 from lab.analysis.summary import summarise
 from lab.record import columns
 from tests.handshake_trials import ARM, EXTERNAL, built, external, processes, trial
-from tests.trial_builder import record, steady, worker
+from tests.trial_builder import TrialBuilder, generator, record, steady, worker
 
 
 def arm(given: dict[str, Any], *facts: TrialFacts) -> dict[str, Any]:
@@ -30,10 +30,21 @@ def test_an_arm_of_handshakes_says_who_joined_over_all_its_trials() -> None:
         "client_only": 0,
         "join_share": 1.0,
         "resumed": 0,
+        "signed": {"found": 0, "of": 0, "same_process": 0},
         "strangers": [{"layer": "tls", "code": "no shared cipher", "count": 2}],
         "processes": {"handshakes_min": 5, "handshakes_max": 10},
     }
     assert found["generator"] == {"processes": 1, "cpu_share": 0.25}
+
+
+def test_signatures_that_found_their_call_are_counted_over_all_trials() -> None:
+    def tagged(number: int) -> TrialFacts:
+        builder = TrialBuilder().handshake(1, tag=71).handshake(2, at=10, tag=72, signs=False).call("C_Sign", 2, tag=72)
+        return builder.handshake(3, at=20, signs=False).examine(
+            record(worker(1), worker(2), generator(9, 3), number=number, block=number)
+        )
+
+    assert arm(ARM, tagged(1), tagged(2))["connections"]["signed"] == {"found": 4, "of": 4, "same_process": 2}
 
 
 def test_the_means_of_the_parts_add_up_to_the_mean_response() -> None:
@@ -74,6 +85,7 @@ def test_of_a_server_that_the_lab_did_not_start_only_the_client_s_side_is_known(
         "client_only": None,
         "join_share": None,
         "resumed": 0,
+        "signed": None,
         "strangers": [],
         "processes": {"handshakes_min": None, "handshakes_max": None},
     }

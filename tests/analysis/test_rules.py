@@ -238,6 +238,47 @@ def test_the_mechanism_is_that_of_the_session_s_latest_sign_init() -> None:
     assert trial_rule("unique-randomness", builder).count == 2
 
 
+def in_parts(builder: TrialBuilder, *parts: int, tag: int = 77, mechanism: int = 0x1044, process: int = 1) -> None:
+    """A signature by C_SignFinal of parts with these tags."""
+    builder.call("C_SignInit", process, session=5, argument=mechanism)
+    for part in parts:
+        builder.call("C_SignUpdate", process, session=5, argument=20, tag=part)
+    builder.call("C_SignFinal", process, session=5, tag=tag)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "expected"),
+    [((1,), (2,), "violates"), ((1,), (1,), "conforms"), ((1, 5), (1, 6), "violates"), ((1, 5), (1, 5), "conforms")],
+)
+@pytest.mark.parametrize("other", [1, 2])
+def test_a_nonce_counts_wherever_a_signature_in_parts_comes_out(
+    first: tuple[int, ...], second: tuple[int, ...], expected: str, other: int
+) -> None:
+    builder = TrialBuilder().begin(1).begin(2)
+    in_parts(builder, *first)
+    builder.call("C_SignUpdate", session=6, tag=9)  # of another session
+    in_parts(builder, *second, process=other)
+    found = trial_rule("unique-randomness", builder)
+    assert verdict(found) == expected
+    assert expected == "conforms" or "C_SignFinal" in found.evidence
+
+
+def test_one_nonce_for_whole_data_and_for_parts_is_found() -> None:
+    builder = TrialBuilder().begin(1).sign(1, tag=77, data=1)
+    in_parts(builder, 2)
+    assert trial_rule("unique-randomness", builder).count == 2
+
+
+def test_rsa_in_parts_that_repeats_itself_says_nothing_of_nonces() -> None:
+    """CKM_SHA256_RSA_PKCS is deterministic, and has no nonce."""
+    builder = TrialBuilder().begin(1)
+    in_parts(builder, 1, mechanism=0x40)
+    in_parts(builder, 2, mechanism=0x40)
+    assert verdict(trial_rule("unique-randomness", builder)) == "not-exercised"
+    builder.sign(1, tag=5)
+    assert verdict(trial_rule("unique-randomness", builder)) == "conforms"
+
+
 @pytest.mark.parametrize(("length", "expected"), [(32, "violates"), (8, "not-exercised")])
 def test_equal_random_outputs_count_from_sixteen_bytes_on(length: int, expected: str) -> None:
     builder = TrialBuilder()

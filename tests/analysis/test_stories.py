@@ -161,6 +161,7 @@ def test_the_parts_of_random_handshakes_add_up_to_the_nanosecond_and_none_is_neg
     order = np.argsort(random)
     clients = Clients(
         random=random[order],
+        tag=np.zeros(size, np.uint64),
         intended_ns=(started - chance.integers(0, 10**6, size))[order],
         started_ns=started[order],
         ended_ns=ended[order],

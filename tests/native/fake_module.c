@@ -112,6 +112,7 @@ static void note_initialize(const CK_C_INITIALIZE_ARGS *arguments)
     if (length)                                                                                                        \
         *length = SIGNATURE_BYTES;
 #define TAG_OUTPUT(bytes, length) fill(bytes, length);
+#define TAG_PART(bytes, length)
 
 #define FUNCTION3 FUNCTION
 #define FUNCTION(name, parameters, arguments, before, after)                                                           \

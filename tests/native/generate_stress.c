@@ -138,6 +138,7 @@ int main(int count, char **argument)
                 settings.version = version ? TLS1_2_VERSION : TLS1_3_VERSION;
                 settings.resume = (u32)resume;
                 settings.closes_first = (u32)resume;
+                settings.tag_key = open ? (u64)(uintptr_t)"000102030405060708090a0b0c0d0e0f" : 0;
                 play(argument[2], process++, settings, open ? ARRIVALS : 0);
             }
     OPENSSL_free(der);

@@ -127,6 +127,7 @@ static enum action act(int function)
 #define INTERFACE_FLAGS(interface)
 #define TAG_INPUT(bytes, length, output)
 #define TAG_OUTPUT(bytes, length) bytes[length - 1] ^= 1;
+#define TAG_PART(bytes, length)
 #define TAG_SIGNATURE(bytes, length)                                                                                   \
     if (bytes && length && *length)                                                                                    \
         bytes[*length - 1] ^= 1;

@@ -30,6 +30,7 @@ from tests.native.answering import (
     serving,
     shake,
 )
+from tests.native.conftest import KEY
 
 OK = {(LAYER["pkcs11"], 0)}
 MS = 1_000_000
@@ -240,6 +241,38 @@ def test_nothing_is_resumed_unless_it_is_asked_for(trusted: Credential, version:
     ):
         one.open_loop([0] * 4, slots=1)
     assert not one.connections().rows["resumed"].any()
+
+
+@pytest.mark.parametrize("version", ["1.2", "1.3"])
+def test_each_signature_that_comes_has_a_tag_of_its_own_and_a_resumed_session_has_none(
+    trusted: Credential, version: str, tmp_path: Path
+) -> None:
+    """Whoever made it: this server's key is in no token."""
+    with (
+        serving(shake(trusted.context(version))) as server,
+        party(tmp_path, greet(server.port, trusted.der, version=version, resume=True, tag_key=KEY)) as one,
+    ):
+        one.open_loop([0] * 6, slots=1)
+        one.generator.prepare(2)  # and forgets its sessions
+        one.open_loop([0], slots=2)
+    others = one.connections().rows
+    assert ends(others) == OK
+    assert others["resumed"].tolist() == [0, 1, 1, 1, 1, 1, 0]
+    assert (others["key_use"] != 0).tolist() == [True, *[False] * 5, True]
+    assert others["key_use"][0] != others["key_use"][-1]
+
+
+def test_without_a_key_nothing_is_tagged_and_a_key_that_is_none_is_refused(trusted: Credential, tmp_path: Path) -> None:
+    with serving(shake(trusted.context())) as server, party(tmp_path, greet(server.port, trusted.der)) as one:
+        one.open_loop([0] * 3, slots=1)
+    assert not one.connections().rows["key_use"].any()
+    for number, key in enumerate(("00", KEY + "0", KEY[:-1] + "g", "é" * 16)):
+        (tmp_path / str(number)).mkdir()
+        with (
+            pytest.raises(LabFault, match="refuses its settings"),
+            party(tmp_path / str(number), greet(1, trusted.der, tag_key=key)),
+        ):
+            pass
 
 
 def wait_for_close_notify(context: ssl.SSLContext) -> tuple[list[str], Answer]:

@@ -54,6 +54,8 @@ def test_nothing_is_found_and_every_handshake_has_its_rows(sanitizer: str, tmp_p
             assert len(file.rows) == int(count)
             assert (file.rows["state"] == ENDED).all()
             assert len(set(file.rows["code"].tolist())) > 2  # well, wrong certificate, closed or no answer
+        full = file.rows[(file.rows["code"] == 0) & (file.rows["resumed"] == 0)]
+        assert (full["key_use"] != 0).all() == full["key_use"].any() == (int(process) % 2 == 0)  # every other has a key
 
 
 def test_a_flag_that_is_not_atomic_is_found(tmp_path: Path) -> None:

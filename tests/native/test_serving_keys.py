@@ -172,7 +172,7 @@ def test_the_row_of_a_connection_names_the_session_the_function_and_the_code(
         served.stop()
         rows = served.rows()
 
-    of_failure = {(row["session"], row["layer"], row["code"], row["function"]) for row in rows}
+    of_failure = {(row["key_use"], row["layer"], row["code"], row["function"]) for row in rows}
     assert len(rows) == 3
     assert of_failure == {(7, LAYER["pkcs11"], DEVICE_ERROR, FUNCTION_NUMBER["C_Sign"])}
 
@@ -187,4 +187,4 @@ def test_a_failure_does_not_stick_to_the_next_connection(make: Make, module: Fak
         first, second = served.rows()
 
     assert (first["layer"], first["code"]) == (LAYER["pkcs11"], DEVICE_ERROR)
-    assert (second["layer"], second["code"], second["session"]) == (LAYER["tls"], TLS["no_shared_version"], 0)
+    assert (second["layer"], second["code"], second["key_use"]) == (LAYER["tls"], TLS["no_shared_version"], 0)

@@ -154,7 +154,7 @@ def test_every_handshake_is_a_signature_of_the_token(bench: Bench, bridge: str, 
 
     assert (told.said["parent"]["code"], told.said["served"]) == (0, CONNECTIONS)
     assert told.rows["code"].tolist() == [0] * CONNECTIONS
-    assert (told.rows["session"] != 0).all() == (bridge == "direct")
+    assert (told.rows["key_use"] != 0).all() == (bridge == "direct")
     signatures = told.count("C_Sign") + told.count("C_SignFinal")  # pkcs11-provider signs RSA in parts
     assert signatures == CONNECTIONS + 1  # and the parent's own
 

@@ -193,6 +193,33 @@ def test_signatures_and_random_outputs_are_tagged_with_the_given_key(bench: Benc
     assert random["argument"] == 20
 
 
+def test_a_signature_in_parts_is_tagged_where_it_comes_out_and_so_is_each_part(
+    bench: Bench, siphash: ctypes.CDLL
+) -> None:
+    bench.python(
+        "signature, length = ctypes.create_string_buffer(64), ctypes.c_ulong(64)\n"
+        "assert tap.call('C_SignUpdate', 5, b'mess', 4) == 0\n"
+        "assert tap.call('C_SignUpdate', 5, b'age', 3) == 0\n"
+        "assert tap.call('C_SignFinal', 5, None, ctypes.byref(length)) == 0\n"
+        "assert tap.call('C_SignFinal', 5, signature, ctypes.byref(length)) == 0\n"
+    )
+    recorded = only(bench.folder)
+    assert recorded.of("C_SignUpdate")["tag"].tolist() == [tag(siphash, b"mess"), tag(siphash, b"age")]
+    assert recorded.of("C_SignUpdate")["argument"].tolist() == [4, 3]
+    filled = bytes((i * 7 + 1) % 256 for i in range(64))
+    assert recorded.of("C_SignFinal")["tag"].tolist() == [0, tag(siphash, filled[:32])]
+
+
+def test_a_module_that_says_too_little_room_gives_no_tag(bench: Bench) -> None:
+    bench.python(
+        "fake.answer(0x150)\n"
+        "signature, length = ctypes.create_string_buffer(64), ctypes.c_ulong(3)\n"
+        "for function, data in (('C_Sign', (b'message', 7)), ('C_SignFinal', ())):\n"
+        "    assert tap.call(function, 5, *data, signature, ctypes.byref(length)) == 0x150\n"
+    )
+    assert only(bench.folder).rows["tag"].tolist() == [0, 0]
+
+
 def test_without_a_key_two_runs_tag_the_same_output_differently(bench: Bench) -> None:
     for _ in range(2):
         bench.python("tap.call_once('C_GenerateRandom')", LAB_TAP_KEY="0" * 32)

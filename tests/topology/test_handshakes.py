@@ -64,6 +64,12 @@ def _bridges() -> dict[str, Tables]:
             "tls": {"bridge": bridge},
             "context": {"policy": policy},
         }
+    for bridge, version, key in product(("engine", "provider"), ("1.2", "1.3"), ("ec-p256", "ec-p384", "rsa-2048")):
+        arms[f"{bridge} {version} {key}"] = {
+            "workload": {"key": key},
+            "tls": {"bridge": bridge, "version": version},
+            "context": {"policy": "per-process"},
+        }
     arms["provider static"] = {
         "workload": {"key": "rsa-2048"},
         "tls": {"bridge": "provider", "version": "1.2", "key_exchange": "rsa"},
@@ -133,6 +139,32 @@ def test_every_handshake_used_the_key_once_within_its_own_steps(one: Sealed) -> 
 
 
 @every
+def test_what_a_client_got_is_what_one_call_of_its_server_s_process_and_thread_signed(one: Sealed) -> None:
+    """Found by the signature alone. Where the key decrypts instead, nothing is signed."""
+    clients, servers = one.connections_of("client"), one.connections_of("server")
+    signed = one.calls[one.calls.function.isin(["C_Sign", "C_SignFinal"]) & (one.calls.tag != 0)]
+    if one.arm["tls"]["key_exchange"] == "rsa":
+        assert not clients.tag.any()
+        assert one.arm["connections"]["signed"] == {"found": 0, "of": 0, "same_process": 0}
+        return
+    assert clients.tag.is_unique
+    both = clients.merge(signed, on="tag", validate="one_to_one", suffixes=("_client", "_call"))
+    both = both.merge(servers, on="random", validate="one_to_one", suffixes=("", "_server"))
+    assert len(both) == PLANNED  # a parent may sign more, to see whether it can
+    assert both.process_call.tolist() == both.process.tolist()
+    assert both.tid_call.tolist() == both.tid.tolist()
+    assert not servers.tag.any()
+    assert one.arm["connections"]["signed"] == dict.fromkeys(("found", "of", "same_process"), PLANNED)
+
+
+@every
+def test_a_client_s_row_has_no_session_and_a_server_s_has_its_own_where_the_lab_signs(one: Sealed) -> None:
+    assert not one.connections_of("client").session.any()
+    servers = one.connections_of("server")
+    assert (servers.session != 0).all() == servers.session.any() == (one.arm["bridge"] == "direct")
+
+
+@every
 def test_the_parts_of_a_handshake_add_up_to_its_response(one: Sealed) -> None:
     where = one.arm["where_ms"]
     assert set(where) == {"late", "accept", "waiting", "software", "token", "back"}
@@ -194,5 +226,7 @@ def test_the_floor_of_a_handshake_needs_no_token(tmp_path_factory: pytest.TempPa
     (one,) = run(tmp_path_factory.mktemp("floor"), LOAD + SOFTWARE, {"floor": {}}).values()
     assert (one.arm["ok"], one.arm["token"], one.arm["context"]) == (PLANNED, None, None)
     assert one.calls.empty
+    assert not one.connections.tag.any()  # no tap, no key of tags
+    assert one.arm["connections"]["signed"] == {"found": 0, "of": 0, "same_process": 0}
     assert one.arm["where_ms"]["token"]["mean"] == 0
     assert one.operations_of(one.generators[0]["index"], LOAD_PHASES).shape[0] == PLANNED

@@ -81,9 +81,20 @@ def login_per_process(calls: ProcessCalls) -> Finding:
     The sign is CKR_USER_ALREADY_LOGGED_IN to the first C_Login of an epoch, unless another C_Login of the process,
     which succeeded, was under way at the same time: threads of one process share the login.
     """
-    logins = calls.rows_of("C_Login")
-    if not logins.size:
+    if not calls.rows_of("C_Login").size:
         return NOT_EXERCISED
+    strange = strange_logins(calls)
+    if not strange:
+        return CONFORMS
+    first = strange[0]
+    own = "after its own C_Initialize" if first >= calls.epochs[0].stop else "and it never initialised"
+    evidence = f"{calls.describe(first)}, was its first C_Login {own}: it was logged in without having logged in"
+    return violation(len(strange), int(calls.started_ns[first]), evidence)
+
+
+def strange_logins(calls: ProcessCalls) -> list[int]:
+    """The rows that login_per_process() objects to, at most one an epoch."""
+    logins = calls.rows_of("C_Login")
     strange = []
     for epoch in calls.epochs:
         mine = logins[(logins >= epoch.start) & (logins < epoch.stop)]
@@ -95,12 +106,7 @@ def login_per_process(calls: ProcessCalls) -> Finding:
         done = (calls.ckr[mine] == 0) & (calls.state[mine] == ENDED)
         if not bool((done & (calls.started_ns[mine] < calls.ended_ns[first])).any()):
             strange.append(first)
-    if not strange:
-        return CONFORMS
-    first = strange[0]
-    own = "after its own C_Initialize" if first >= calls.epochs[0].stop else "and it never initialised"
-    evidence = f"{calls.describe(first)}, was its first C_Login {own}: it was logged in without having logged in"
-    return violation(len(strange), int(calls.started_ns[first]), evidence)
+    return strange
 
 
 def _never_initialised(calls: ProcessCalls) -> str:

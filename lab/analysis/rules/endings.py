@@ -91,7 +91,7 @@ def _ended(record: TrialRecord, last_calls: Mapping[int, LastCall], end: str) ->
     started = [
         process for process in record.processes if process.end != "never-started" and process.role != "generator"
     ]
-    ended = [process for process in started if process.end == end]
+    ended = [process for process in started if process.end == end and not record.killed_by_wish(process)]
     if not started:
         return NOT_EXERCISED
     if not ended:

@@ -9,6 +9,8 @@ object handles are therefore not judged; session handles always are.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -40,6 +42,44 @@ def own_handles(calls: ProcessCalls) -> Finding:
     count = 0
     used = False
     first: tuple[int, str] | None = None
+    for part in _parts(calls):
+        used = used or part.used
+        number = int(np.count_nonzero(part.wrong))
+        count += number
+        if number and first is None:
+            place = int(np.argmax(part.wrong))
+            first = (part.start + place, "session" if part.foreign[place] else "object")
+    if not used:
+        return NOT_EXERCISED
+    if first is None:
+        return CONFORMS
+    return violation(count, int(calls.started_ns[first[0]]), _evidence(calls, *first))
+
+
+def foreign_uses(calls: ProcessCalls) -> tuple[Rows, str]:
+    """The rows that own_handles() objects to, and the first one as evidence ("" where there is none)."""
+    found: list[Rows] = []
+    evidence = ""
+    for part in _parts(calls):
+        rows: Rows = part.start + np.flatnonzero(part.wrong)
+        if rows.size and not evidence:
+            first = int(rows[0])
+            evidence = _evidence(calls, first, "session" if part.foreign[first - part.start] else "object")
+        found.append(rows)
+    return np.concatenate([np.empty(0, np.intp), *found]), evidence
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Some rows from `start` on: which pass a foreign session, and which are wrong for whatever handle."""
+
+    start: int
+    foreign: NDArray[np.bool_]
+    wrong: NDArray[np.bool_]
+    used: bool  # whether any of them passes a session
+
+
+def _parts(calls: ProcessCalls) -> Iterator[_Part]:
     for epoch in calls.epochs:
         sessions = _Obtained.of(calls, _sessions(calls, epoch))
         given, judged = _objects(calls, epoch)
@@ -48,26 +88,18 @@ def own_handles(calls: ProcessCalls) -> Finding:
             part = slice(start, min(start + _CHUNK_ROWS, epoch.stop))
             session = calls.session[part]
             passes = (session != 0) & (calls.function[part] != FUNCTION_NUMBER["C_OpenSession"])
-            used = used or bool(passes.any())
             foreign = passes & sessions.foreign(session, calls.started_ns[part])
             wrong = foreign
             if objects is not None:
                 takes = (calls.object[part] != 0) & _TAKES_OBJECT[calls.function[part]]
                 wrong = foreign | (takes & objects.foreign(calls.object[part], calls.started_ns[part]))
-            number = int(np.count_nonzero(wrong))
-            count += number
-            if number and first is None:
-                place = int(np.argmax(wrong))
-                first = (start + place, "session" if foreign[place] else "object")
-    if not used:
-        return NOT_EXERCISED
-    if first is None:
-        return CONFORMS
-    row, what = first
+            yield _Part(start, foreign, wrong, bool(passes.any()))
+
+
+def _evidence(calls: ProcessCalls, row: int, what: str) -> str:
     handle = int(calls.session[row] if what == "session" else calls.object[row])
     since = "since its own C_Initialize" if row >= calls.epochs[0].stop else "itself"
-    evidence = f"{calls.describe(row)}, used {what} handle {handle}, which this process had not obtained {since}"
-    return violation(count, int(calls.started_ns[row]), evidence)
+    return f"{calls.describe(row)}, used {what} handle {handle}, which this process had not obtained {since}"
 
 
 class _Obtained:

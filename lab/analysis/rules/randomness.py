@@ -1,6 +1,7 @@
 """unique-randomness: no ECDSA nonce and no random output occurs twice in a trial.
 
-The tap's keyed tag stands for the first half of a signature, r, which the nonce determines, and for a random output.
+The tap's keyed tag stands for the first half of an ECDSA signature, r, which the nonce determines, and for a random
+output. Signatures of other mechanisms have tags too, which say nothing of nonces: RSA's PKCS #1 v1.5 repeats itself.
 Two signatures of different data with one nonce give the private key away; the same data signed twice with one nonce
 does not (RFC 6979 signs so by design). The tag's key is drawn for each trial, so tags are compared within a trial
 only.
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 
 from lab.analysis.calls import ProcessCalls
 from lab.analysis.rules.finding import CONFORMS, NOT_EXERCISED, Finding, violation
-from lab.record.names import function_name
+from lab.record.names import FUNCTION_NUMBER, function_name
 
 # CKM_ECDSA, _SHA1, _SHA224, _SHA256, _SHA384, _SHA512, _SHA3_224 ... _SHA3_512 (PKCS #11 mechanisms v3.0, 2.3)
 _ECDSA: Final = np.arange(0x1041, 0x104B, dtype=np.uint64)
@@ -44,13 +45,13 @@ class RandomOutputs:
 
 def collect(calls: ProcessCalls) -> RandomOutputs:
     """The ECDSA signatures and the random outputs of a process."""
-    signed = calls.successes("C_Sign")
+    signed = np.sort(np.concatenate([calls.successes("C_Sign"), calls.successes("C_SignFinal")]))
     signed = signed[calls.tag[signed] != 0]
     signed = _by_ecdsa(calls, signed)
     drawn = calls.successes("C_GenerateRandom")
     drawn = drawn[(calls.tag[drawn] != 0) & (calls.argument[drawn] >= _SHORTEST_RANDOM)]
     return RandomOutputs(
-        nonces=_outputs(calls, signed, calls.argument[signed]),
+        nonces=_outputs(calls, signed, _data(calls, signed)),
         randoms=_outputs(calls, drawn, np.zeros(drawn.size, np.uint64)),
     )
 
@@ -67,9 +68,10 @@ def _outputs(calls: ProcessCalls, rows: NDArray[Any], data: NDArray[np.uint64]) 
     # The closures keep these columns only: `calls` would keep the whole process in memory.
     tid, started, origin = calls.tid[rows], calls.started_ns[rows], calls.origin
     who = f"process {calls.index} (pid {calls.pid})"
-    name = function_name(int(calls.function[rows[0]])) if rows.size else ""
+    function = calls.function[rows]
 
     def describe(place: int) -> str:
+        name = function_name(int(function[place]))
         return f"{who}, thread {int(tid[place])}: {name} {origin.when(int(started[place]))}"
 
     def at_ns(place: int) -> int:
@@ -78,8 +80,26 @@ def _outputs(calls: ProcessCalls, rows: NDArray[Any], data: NDArray[np.uint64]) 
     return Outputs(calls.tag[rows], data, describe, at_ns)
 
 
+def _data(calls: ProcessCalls, signed: NDArray[Any]) -> NDArray[np.uint64]:
+    """Tags of what was signed: C_Sign's own, and for C_SignFinal those of the session's C_SignUpdates, added up."""
+    data: NDArray[np.uint64] = calls.argument[signed]
+    final = np.flatnonzero(calls.function[signed] == FUNCTION_NUMBER["C_SignFinal"])
+    if not final.size:
+        return data
+    inits, parts = calls.successes("C_SignInit"), calls.successes("C_SignUpdate")
+    rows = np.concatenate([inits, parts, signed[final]])
+    order = np.lexsort((rows, calls.session[rows]))
+    tag = np.where(calls.function[rows] == FUNCTION_NUMBER["C_SignUpdate"], calls.tag[rows], 0)
+    until = np.cumsum(tag[order], dtype=np.uint64)  # modulo 2^64, as are differences
+    latest = np.maximum.accumulate(np.where(order < inits.size, np.arange(order.size), 0))
+    of_final = np.flatnonzero(order >= inits.size + parts.size)
+    data = data.copy()
+    data[final[order[of_final] - inits.size - parts.size]] = until[of_final] - until[latest[of_final]]
+    return data
+
+
 def _by_ecdsa(calls: ProcessCalls, signed: NDArray[Any]) -> NDArray[Any]:
-    """Those C_Sign rows whose session's latest C_SignInit before them named an ECDSA mechanism."""
+    """Those rows whose session's latest C_SignInit before them named an ECDSA mechanism."""
     inits = calls.successes("C_SignInit")
     if not inits.size or not signed.size:
         return signed[:0]
