@@ -67,11 +67,7 @@ class Stunnel:
             reload_signal=signal.SIGHUP,
             reload_at_ns=None if reload_at_s is None else round(reload_at_s * 1e9),
             kill_at_ns=None,  # it has no workers
-            beside=(
-                BesideOrder(
-                    tuple(program.command("lab.servers.backend", backend)), program.environment(), None, backend
-                ),
-            ),
+            beside=(BesideOrder(tuple(program.command("lab.servers.backend", backend)), {}, None, backend),),
         )
 
     def read_log(self, folder: Path) -> ServerLog:
