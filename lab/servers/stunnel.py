@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import grp
 import math
+import os
 import pwd
 import signal
 from collections.abc import Iterator
@@ -25,6 +26,7 @@ CONFIGURATION: Final = "stunnel.conf"
 LOGS: Final = "logs"
 LOG: Final = "stunnel.log"
 _BACKEND: Final = "backend.sock"
+_FOR_GROUP: Final = 0o640
 _READY: Final = "Accepting new connections"  # at `debug = 6`; "Configuration successful" comes before it listens
 
 
@@ -75,12 +77,21 @@ class Stunnel:
         return stunnel_log.read(path.read_text(errors="replace")) if path.is_file() else ServerLog()
 
 
+def _key_file(site: Site, label: str) -> Path:
+    """The provider's PEM, of which stunnel complains where everybody can read it, although it holds no secret."""
+    path = openssl.key_file(site, label, site.folder / "key-0.pem")
+    path.chmod(_FOR_GROUP)
+    if site.user is not None:
+        os.chown(path, -1, pwd.getpwnam(site.user).pw_gid)  # that user reads it at a reload
+    return path
+
+
 def _lines(site: Site) -> Iterator[str]:
     arm, folder = site.arm, site.folder
     assert arm.server is not None  # resolved
     assert arm.tls is not None
     (host,) = site.hosts
-    yield f"foreground = {'yes' if arm.server.foreground else 'no'}"
+    yield f"foreground = {'quiet' if arm.server.foreground else 'no'}"  # yes: the log on stderr too
     yield f"pid = {folder}/{LOGS}/stunnel.pid"
     yield f"output = {folder}/{LOGS}/{LOG}"
     yield f"debug = {stunnel_log.LEVEL}"
@@ -100,7 +111,7 @@ def _lines(site: Site) -> Iterator[str]:
         yield "engineId = pkcs11"
         yield f"key = {openssl.key_uri(site, host.key_label)}"
     else:
-        yield f"key = {openssl.key_file(site, host.key_label, folder / 'key-0.pem')}"
+        yield f"key = {_key_file(site, host.key_label)}"
     yield f"sslVersionMin = TLSv{arm.tls.version}"
     yield f"sslVersionMax = TLSv{arm.tls.version}"
     if arm.tls.ciphers is not None:

@@ -70,7 +70,7 @@ def _instant_ns(line: re.Match[str]) -> int:
 
 
 def _entry(connection: _Connection) -> Entry:
-    said = read_errors(connection.errors)
+    said = read_errors(reversed(connection.errors))  # it pops OpenSSL's queue, and prints it, from the end
     return Entry(
         pid=0,
         port=connection.port,

@@ -179,5 +179,3 @@ def _end(order: ServerOrder, started: subprocess.Popen[bytes]) -> None:
 def _end_all(beside: list[Beside]) -> None:
     for each in reversed(beside):
         each.end()
-
-
