@@ -38,7 +38,7 @@ class Site:
 class Entry:
     """One connection, as a server's log tells it. Times are CLOCK_REALTIME in ns, as exact as the log is."""
 
-    pid: int
+    pid: int  # 0: the log does not tell it, and the server serves in its master
     port: int  # TCP port of the client
     opened_ns: int
     ended_ns: int | None  # None: the log does not tell its end

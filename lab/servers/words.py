@@ -12,7 +12,7 @@ from lab.tokens.model import Secret
 
 _LINES: Final = 5
 _HIDDEN: Final = "(PIN)"
-_CHATTER: Final = re.compile(r"\b(debug|info|notice)\b|\bLOG[567]\[|^\[ \]")  # levels of httpd, nginx; of stunnel
+_CHATTER: Final = re.compile(r"\b(debug|info|notice)\b|\bLOG[567]\[|^\[[ .]\]")  # levels of httpd, nginx; of stunnel
 
 
 def without_pin(text: str, pin: Secret) -> str:
