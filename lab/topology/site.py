@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import socket
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -125,7 +126,7 @@ def take_in(real: RealServer, watch: Watch, folder: Path) -> tuple[ServerRecord,
     """
     for path in (real.order.console, *real.order.logs):
         _keep(Path(path), folder, real.site.pin)
-    log = real.server.read_log(real.site.folder)
+    log = _with_pids(real.server.read_log(real.site.folder), watch)
     _note_unseen(watch, folder, log)
     index_of = {seen.pid: seen.process for seen in watch.seen.values()}
     _note_ends(watch, log)
@@ -144,6 +145,14 @@ def take_in(real: RealServer, watch: Watch, folder: Path) -> tuple[ServerRecord,
         killed=watch.killed,
     )
     return record, texts
+
+
+def _with_pids(log: ServerLog, watch: Watch) -> ServerLog:
+    """Entries of a server that is one process, and does not write which, are its master's."""
+    masters = [seen.pid for seen in watch.seen.values() if seen.role == "master"]
+    if not masters:
+        return log
+    return replace(log, entries=tuple(e if e.pid else replace(e, pid=masters[-1]) for e in log.entries))
 
 
 def _keep(path: Path, folder: Path, pin: Secret) -> None:
@@ -174,7 +183,9 @@ def _note_ends(watch: Watch, log: ServerLog) -> None:
     for seen in watch.seen.values():
         if seen.end not in (None, "unknown", "exit"):
             continue
-        if seen.pid in log.crashes:
+        if log.crashes.get(seen.pid) == signal.SIGKILL:
+            seen.end, seen.status = "hang", 0  # its master's last resort for one that does not end
+        elif seen.pid in log.crashes:
             seen.end, seen.status = "signal", log.crashes[seen.pid]
         elif seen.pid in log.exits:
             seen.end, seen.status = "exit", log.exits[seen.pid]
