@@ -32,10 +32,20 @@ REAL = (
 
 BRIDGE_TOOLS = {  # and the Debian packages that have them
     "openssl": "openssl",
-    "apache2": "apache2",
+    "p11-kit": "p11-kit",
     "pkcs11-tool": "opensc",
     "p11tool": "gnutls-bin",
     "ssh-keygen": "openssh-client",
+}
+
+PARTS = {  # variables that name parts which are not in PATH, and the Debian packages that have them
+    "LAB_HTTPD": "apache2",
+    "LAB_NGINX": "nginx",
+    "LAB_STUNNEL": "stunnel4",
+    "LAB_P11_KIT_PROXY": "p11-kit-modules",
+    "LAB_P11_KIT_CLIENT": "p11-kit-modules",
+    "LAB_ENGINE": "libengine-pkcs11-openssl",
+    "LAB_PROVIDER": "pkcs11-provider",
 }
 
 PYTHON = """#!/bin/bash
@@ -99,7 +109,7 @@ class Machine:
                 "PATH": str(self.tools),
                 "BIN": str(self.tools),
                 "LOG": str(self.tools / "log"),
-                **dict.fromkeys(("LAB_SOFTHSM", "LAB_ENGINE", "LAB_PROVIDER"), str(self.tools / "true")),
+                **dict.fromkeys(("LAB_SOFTHSM", *PARTS), str(self.tools / "true")),
                 **environment,
             },
             cwd=cwd or self.checkout,
@@ -114,6 +124,8 @@ def machine(tmp_path: Path) -> Machine:
     """Everything is there, the user is not root and there is no sudo."""
     checkout, tools = tmp_path / "checkout", tmp_path / "tools"
     shutil.copytree(ROOT / "script", checkout / "script")
+    (checkout / ".bridges/libp11").mkdir(parents=True)
+    (checkout / ".bridges/libp11/pkcs11.so").write_text("")
     (checkout / "lab").mkdir()
     (checkout / "lab/__init__.py").write_text("")
     for name in ("pyproject.toml", "meson.build"):
@@ -320,10 +332,95 @@ def test_the_tests_name_a_part_that_only_they_need(tool: str, machine: Machine) 
     assert machine.run().returncode == 0  # a run needs none of them
 
 
-@pytest.mark.parametrize(
-    ("variable", "package"), [("LAB_ENGINE", "libengine-pkcs11-openssl"), ("LAB_PROVIDER", "pkcs11-provider")]
-)
-def test_the_tests_name_a_bridge_that_is_missing(variable: str, package: str, machine: Machine) -> None:
-    done = machine.run(script="test", **{variable: "/nowhere/pkcs11.so"})
+@pytest.mark.parametrize(("variable", "package"), PARTS.items())
+def test_the_tests_name_a_server_or_a_library_that_is_missing(variable: str, package: str, machine: Machine) -> None:
+    done = machine.run(script="test", **{variable: "/nowhere/x"})
     assert done.returncode == 1
     assert f"apt-get install -y --no-install-recommends {package}" in done.stderr
+
+
+PACKAGE = "libengine-pkcs11-openssl"
+
+
+def newer_libp11(folder: Path, tools: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """script/newer-libp11 on this machine, whose apt-get may be another one, in `tools`."""
+    path = os.environ["PATH"] if tools is None else f"{tools}{os.pathsep}{os.environ['PATH']}"
+    return subprocess.run(
+        [ROOT / "script/newer-libp11", folder],
+        env={**os.environ, "PATH": path, "TMPDIR": str(folder.parent)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+@pytest.fixture
+def backports(tmp_path: Path) -> Path:
+    """Tools of which apt-get downloads a made-up package, whose engine has a library of its own."""
+    package, tools = tmp_path / "package", tmp_path / "tools"
+    engines = package / "usr/lib/x/engines-3"
+    for folder in (engines, package / "DEBIAN", tools):
+        folder.mkdir(parents=True)
+    control = f"Package: {PACKAGE}\nVersion: 9.9-1\nArchitecture: all\nMaintainer: nobody <x@x>\nDescription: none\n"
+    (package / "DEBIAN/control").write_text(control)
+    cc = ["cc", "-shared", "-x", "c", os.devnull, "-o"]
+    subprocess.run([*cc, engines.parent / "libp11.so.3", "-Wl,-soname,libp11.so.3"], check=True)
+    linked = ["-x", "none", "-Wl,--no-as-needed", engines.parent / "libp11.so.3"]
+    subprocess.run([*cc, engines / "pkcs11.so", *linked], check=True)
+    made = tmp_path / "made.deb"
+    subprocess.run(["dpkg-deb", "--root-owner-group", "-b", package, made], check=True, capture_output=True)
+    (tools / "apt-get").write_text(
+        f'#!/bin/bash\necho "$*" >>{tmp_path}/log\n'
+        f'case "$*" in *" download {PACKAGE}") cp {made} {PACKAGE}_9.9-1_all.deb ;; esac\n'
+    )
+    (tools / "apt-get").chmod(0o755)
+    return tools
+
+
+def test_the_newer_engine_lies_in_the_folder_with_its_own_library_and_version(backports: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "a b" / "libp11"
+    folder.parent.mkdir()
+
+    done = newer_libp11(folder, backports)
+
+    assert done.returncode == 0, done.stderr
+    assert sorted(path.name for path in folder.iterdir()) == ["libp11.so.3", "pkcs11.so", "version"]
+    assert (folder / "version").read_text() == "9.9-1\n"
+    assert f"{folder}/pkcs11.so is the engine of {PACKAGE} 9.9-1; nothing was installed" in done.stderr
+    assert list(folder.parent.iterdir()) == [folder]  # no temporary file is left
+    assert not any("install" in line.split() for line in (tmp_path / "log").read_text().splitlines())
+
+
+def test_a_newer_engine_that_is_there_is_not_fetched_again(backports: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "libp11"
+    newer_libp11(folder, backports)
+    asked = (tmp_path / "log").read_text()
+
+    done = newer_libp11(folder, backports)
+
+    assert (done.returncode, (tmp_path / "log").read_text()) == (0, asked)
+    assert f"is there already: {PACKAGE} 9.9-1" in done.stderr
+
+
+def test_a_newer_engine_that_cannot_be_had_is_told_and_nothing_is_left(backports: Path, tmp_path: Path) -> None:
+    (backports / "apt-get").write_text("#!/bin/bash\nexit 100\n")
+    folder = tmp_path / "elsewhere" / "libp11"
+    folder.parent.mkdir()
+
+    done = newer_libp11(folder, backports)
+
+    assert done.returncode == 1
+    assert f"{PACKAGE} could not be had from backports" in done.stderr
+    assert list(folder.parent.iterdir()) == []
+
+
+def test_the_tests_fetch_the_newer_engine_where_it_is_not(machine: Machine) -> None:
+    (machine.checkout / ".bridges/libp11/pkcs11.so").unlink()
+    machine.tool("mktemp", '#!/bin/bash\nmkdir "$BIN/temporary" && echo "$BIN/temporary"\n')
+
+    done = machine.run(script="test")
+
+    assert done.returncode == 1  # this machine has no tools to do it with
+    assert PACKAGE in done.stderr or "no backports are known" in done.stderr
+    assert machine.run().returncode == 0  # a run needs it only where a scenario names it

@@ -148,7 +148,8 @@ def _login_race(record: TrialRecord, uses: Mapping[int, ProcessUse], lineage: Li
             if not near.any():
                 continue
             if not count:
-                other = int(whose[np.flatnonzero(near)[0]])
+                apart = np.maximum(begins[near] - call.ended_ns, call.started_ns - ends[near])
+                other = int(whose[near][np.argmin(apart)])
                 first, at_ns = _race(use, call, other, most[_outside(lineage, use)], origin), call.started_ns
             count += 1
         if count:

@@ -43,13 +43,19 @@ class Lineage:
         process = self._records.get(index)
         if process is None:
             return None
-        if process.parent is not None and (known := self._by_pid.get(process.parent)) not in (None, index):
-            return known
+        known = None if process.parent is None else self._by_pid.get(process.parent)
+        known = None if known == index else known
         if not self.real or process.role not in ("master", "worker"):
-            return 0 if process.role == "worker" and index != 0 and 0 in self._records else None
+            if known is None and process.role == "worker" and index != 0 and 0 in self._records:
+                return 0
+            return known
+        if known is not None and self._records[known].role != "root":
+            return known
+        # Else it has lost its parent, and the trial root may have adopted it.
         if process.role == "worker" and self._master not in (None, index):
             return self._master
-        return self._starter_of(index)
+        starter = self._starter_of(index)
+        return known if starter is None else starter
 
     def ancestors(self, index: int) -> list[int]:
         """Indexes from the parent upwards."""

@@ -166,10 +166,9 @@ class Restarts:
     def restart(self) -> Restart | None:
         """None where there was no reload, and no worker came and none went during the load."""
         reload_ns = self._record.server.reload_ns if self._record.server else None
-        killed = self._record.server.killed if self._record.server else None
         kill_ns = self._record.server.kill_ns if self._record.server else None
         born = [p for p in self._workers if (p.born_ns or 0) > max(self._start_ns, reload_ns or 0)]
-        gone = [p for p in self._workers if p.gone_ns is not None and p.gone_ns < self._until_ns and p.index != killed]
+        gone = [p for p in self._workers if p.gone_ns is not None and p.gone_ns < self._until_ns]
         if reload_ns is None and (not gone or not born or kill_ns is not None):
             return None
         at_ns = self._start_ns if reload_ns is None else reload_ns

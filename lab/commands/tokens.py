@@ -1,25 +1,37 @@
-"""`python -m lab tokens`: which token kinds and bridges work here, and what to install for the others."""
+"""`python -m lab tokens`: which token kinds, bridges and servers work here, and what to install for the others."""
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from lab.errors import LabFault, ScenarioError
+from lab.record.order import BesideOrder
 from lab.scenario import Token
+from lab.servers.model import ServerName
+from lab.servers.programs import PROGRAMS, find_program, version_of
 from lab.tokens import bridges
+from lab.tokens.kinds import NOT_FOR_ROOT
+from lab.tokens.p11kit import P11KitProxy, P11KitRemote
+from lab.tokens.request import Request
 from lab.tokens.softhsm import SoftHsm
+from lab.tokens.throwaway import ask
+from lab.worker.beside import start_all
+
+_ROOT: Final = 0
 
 
 @dataclass(frozen=True)
 class Part:
-    """A token kind or a bridge, as this machine has it."""
+    """A token kind, a bridge or a server, as this machine has it."""
 
     what: str  # as in a scenario: token.kind = softhsm
     works: bool
@@ -40,9 +52,19 @@ def tokens(console: Console | None = None) -> int:
 
 
 def parts() -> Iterator[Part]:
-    """Tries each part. A SoftHSM token is really made, in a temporary folder, with a key, and is gone afterwards."""
+    """Tries each part. A SoftHSM token is really made, in a temporary folder, with a key, and is gone afterwards.
+
+    p11-kit is tried over such a token, except for its proxy as root. Of servers only the version is asked.
+    """
     yield _softhsm()
+    yield _p11kit(P11KitProxy(Token.model_validate({"kind": P11KitProxy.kind})))
+    yield _p11kit(P11KitRemote(Token.model_validate({"kind": P11KitRemote.kind})))
     yield Part("token.kind = module", True, "any PKCS#11 library: token.path, token_label and pin_env say which")
+    yield from _bridges()
+    yield from map(_server, PROGRAMS)
+
+
+def _bridges() -> Iterator[Part]:
     try:
         openssl = bridges.openssl()
     except ScenarioError as error:
@@ -66,6 +88,45 @@ def _softhsm() -> Part:
         return Part(what, False, _said(error))
     finally:
         token.retire()
+
+
+def _p11kit(token: P11KitProxy | P11KitRemote) -> Part:
+    what, key = f"token.kind = {token.kind}", "ec-p256"
+    try:
+        token.check(frozenset(), frozenset())
+        version = bridges.version_of(token.path)
+        detail = f"{token.path}, {f'package version {version}' if version else 'version not known'}"
+        if token.kind in NOT_FOR_ROOT and os.geteuid() == _ROOT:
+            return Part(what, True, f"{detail}; as root for tls.server {', '.join(PROGRAMS)} only (not tried)")
+        with tempfile.TemporaryDirectory(prefix="lab-token-") as folder:
+            token.prepare(frozenset({key}), Path(folder) / "golden")
+            access = token.restore(Path(folder) / "copy", key)
+            beside = start_all(_in(folder, order) for order in access.beside)
+            try:
+                pin = access.pin.reveal()
+                request = Request("inspect", str(access.module), access.token_label, pin=pin, keys={key: key})
+                ask(request, access.environment)
+            finally:
+                for each in beside:
+                    each.end()
+        return Part(what, True, detail)
+    except (ScenarioError, LabFault) as error:
+        return Part(what, False, _said(error).removeprefix(f"{token.kind}: "))
+    finally:
+        token.retire()
+
+
+def _in(folder: str, order: BesideOrder) -> BesideOrder:
+    """With a place for what the tap writes."""
+    return replace(order, environment={**order.environment, "LAB_TAP_DIR": folder})
+
+
+def _server(name: ServerName) -> Part:
+    what = f"tls.server = {name}"
+    try:
+        return Part(what, True, f"{find_program(name)}, {version_of(name)}")
+    except ScenarioError as error:
+        return Part(what, False, _said(error).removeprefix(f"{name}: "))
 
 
 def _bridge(name: str) -> Part:

@@ -38,6 +38,13 @@ class TlsSettings(Protocol):
     def certificate(self) -> str | None: ...
 
 
+class ServerSettings(Protocol):
+    """The [server] table of a real server, as far as tokens are concerned."""
+
+    @property
+    def user(self) -> str | None: ...
+
+
 class ArmSettings(Protocol):
     """One arm, as far as tokens are concerned. `token` is not looked at for the null workload."""
 
@@ -49,6 +56,8 @@ class ArmSettings(Protocol):
     def workload(self) -> WorkloadSettings: ...
     @property
     def tls(self) -> TlsSettings | None: ...
+    @property
+    def server(self) -> ServerSettings | None: ...
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from lab.errors import LabFault, ScenarioError
+from lab.tokens.installed import find_installed
 from lab.tokens.model import KeyInfo, Prepared, Secret, TokenAccess, TokenSettings
 from lab.tokens.request import Request, uses_of
 from lab.tokens.throwaway import ask, prepared
@@ -34,12 +35,7 @@ _PIN_BYTES: Final = 8
 
 def find_module() -> Path | None:
     """Path of libsofthsm2.so, None where there is none. LAB_SOFTHSM, where set, is the only place looked at."""
-    if named := os.environ.get(OVERRIDE):
-        return Path(named).absolute() if Path(named).is_file() else None
-    for pattern in _PATTERNS:
-        for found in sorted(Path("/").glob(pattern.removeprefix("/"))):
-            return found
-    return None
+    return find_installed(OVERRIDE, _PATTERNS)
 
 
 class SoftHsm:

@@ -62,6 +62,8 @@ def open_site(
     folder.chmod(_PASSABLE)
     for above in (private, private.parent):
         above.chmod(_PASSABLE)
+    bridge_library = library_for(arm.tls)
+    assert bridge_library is not None  # a real server has the engine or the provider
     user = arm.server.user if os.geteuid() == _ROOT else None
     starts_as = user if access.unprivileged else None
     site = Site(
@@ -70,7 +72,7 @@ def open_site(
         hosts=tls.hosts,
         port=tls.port,
         module=library("tap"),
-        library=library_for(arm.tls),
+        library=bridge_library,
         token_label=access.token_label,
         pin=access.pin,
         environment={**access.environment, **tap},
@@ -161,10 +163,10 @@ def _note_unseen(watch: Watch, folder: Path, log: ServerLog) -> None:
             found[pid] = (int(header["opened_ns"]), parent)
     for pid in {entry.pid for entry in log.entries} - known - found.keys():
         found[pid] = (0, None)
-    for pid, (at_ns, parent) in sorted(found.items(), key=lambda each: each[1][0]):
+    for pid, (at_ns, its_parent) in sorted(found.items(), key=lambda each: each[1][0]):
         process = 1 + max(watch.seen)
         watch.seen[process] = Seen(
-            process, pid, None, role="worker", parent=parent, born_ns=at_ns or None, end="unknown"
+            process, pid, None, role="worker", parent=its_parent, born_ns=at_ns or None, end="unknown"
         )
 
 

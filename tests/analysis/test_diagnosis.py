@@ -247,3 +247,21 @@ def test_a_cause_whose_check_raises_finds_nothing_and_says_so(monkeypatch: pytes
     summary = diagnosis.to_json([(1, told)])
     assert summary is not None
     assert summary["login-race"]["count"] == 0
+
+
+def test_a_token_that_is_missed_long_before_anybody_logs_in_is_no_race() -> None:
+    builder = TrialBuilder().call("C_Initialize", 2, at=0).call("C_GetTokenInfo", 2, at=1, ckr=SLOT_ID_INVALID)
+    nothing(examined(builder.call("C_Initialize", 3, at=100)))
+
+
+def test_a_master_that_got_nothing_from_the_context_and_one_whose_parent_lives_are_not_named() -> None:
+    builder = fresh(TrialBuilder(), 7, -200).call("C_GetTokenInfo", MASTER, at=-90, ckr=0x30)
+    nothing(examined(builder, beside(7, program="apache2"), master()))
+    builder = opened(TrialBuilder()).call("C_GetTokenInfo", 2, at=10).call("C_GetInfo", MASTER, at=50)
+    nothing(examined(builder, master(), child(2), child(3, parent=2)))
+
+
+def test_a_login_found_before_the_own_initialise_is_not_one_under_it() -> None:
+    builder = opened(TrialBuilder()).call("C_OpenSession", 2, at=10, session=8)
+    builder.call("C_Login", 2, at=11, session=8, ckr=ALREADY_LOGGED_IN)
+    nothing(examined(fresh(builder, 2, 20), master(), child(2)))

@@ -10,7 +10,7 @@ from lab.analysis.facts import TrialFacts
 from lab.analysis.policy import KINDS
 from lab.record.model import ProcessRecord
 from tests.server_trials import HTTPD, MASTER, beside, child, forked, fresh, master, opened, server_trial, summary_of
-from tests.trial_builder import ALREADY_INITIALIZED, ALREADY_LOGGED_IN, NOT_INITIALIZED, TrialBuilder
+from tests.trial_builder import ALREADY_INITIALIZED, ALREADY_LOGGED_IN, NOT_INITIALIZED, TrialBuilder, worker
 
 SESSION_INVALID = 0xB3
 
@@ -266,3 +266,23 @@ def test_handshakes_join_although_no_worker_is_recorded() -> None:
 
 def test_threads_may_be_the_servers_own_business() -> None:
     assert summary_of(examined(forked(TrialBuilder(), 2)), arm=HTTPD)["topology"]["threads"] == 1
+
+
+def test_the_owner_of_a_brokers_token_is_nobodys_ancestor() -> None:
+    builder = fresh(opened(TrialBuilder(), 7, -300), MASTER, -90)
+    assert kinds(examined(builder, beside(7), master())) == {1: "own"}
+
+
+def test_a_daemon_that_is_recorded_before_its_starter_is_the_master_all_the_same() -> None:
+    builder = opened(TrialBuilder(), 7, -200).sign(MASTER, at=10)
+    facts = examined(builder, master(MASTER, parent=7), master(7, gone=-150))
+    assert word(facts) == "inherited"
+
+
+def test_a_daemon_that_the_trial_root_adopted_is_its_starters_child() -> None:
+    builder = opened(TrialBuilder(), 7, -200).sign(MASTER, at=-90)
+    fresh(builder, 2, 20)
+    root = worker(0, role="root")
+    facts = examined(builder, root, beside(7, program="apache2"), master(parent=0), child(2, parent=0))
+    assert kinds(facts) == {1: "inherited", 2: "re-initialised"}
+    assert "its parent, process 7" in facts.diagnosis["context-of-an-ancestor"].evidence

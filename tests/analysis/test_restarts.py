@@ -94,6 +94,12 @@ def test_a_reload_that_changed_nothing_is_told_as_such() -> None:
     assert found.children == ()
 
 
+def test_a_worker_that_left_before_the_reload_is_none_of_the_old() -> None:
+    processes = (child(2), child(3, gone=400), child(4, born=410))
+    found = restart_of(examined(opened(TrialBuilder()), *processes, server={"reload_ns": 500.0}))
+    assert (found.left, found.stayed, found.workers_before) == (0, 2, 2)
+
+
 def test_children_that_end_after_some_connections_are_a_restart_without_a_reload() -> None:
     builder = opened(TrialBuilder())
     served(served(builder, 2, 10, 1), 3, 300, 2)

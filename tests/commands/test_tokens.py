@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import subprocess
 import sys
 import tempfile
@@ -14,6 +15,15 @@ from rich.console import Console
 from lab.commands.tokens import parts, tokens
 from lab.tokens.softhsm import OVERRIDE
 
+VARIABLES = (
+    "LAB_ENGINE",
+    "LAB_PROVIDER",
+    "LAB_P11_KIT_PROXY",
+    "LAB_P11_KIT_CLIENT",
+    "LAB_HTTPD",
+    "LAB_NGINX",
+    "LAB_STUNNEL",
+)
 BRIDGES = ("direct", "engine", "provider", "software")
 
 
@@ -21,7 +31,9 @@ def test_every_token_kind_and_bridge_has_its_line_and_the_exit_status_is_0() -> 
     done = subprocess.run([sys.executable, "-m", "lab", "tokens"], capture_output=True, text=True, check=False)
 
     assert (done.returncode, done.stderr) == (0, "")
-    for name in ("token.kind = softhsm", "token.kind = module", *(f"tls.bridge = {bridge}" for bridge in BRIDGES)):
+    kinds = (f"token.kind = {kind}" for kind in ("softhsm", "p11kit-proxy", "p11kit-remote", "module"))
+    servers = (f"tls.server = {server}" for server in ("httpd", "nginx", "stunnel"))
+    for name in (*kinds, *(f"tls.bridge = {bridge}" for bridge in BRIDGES), *servers):
         assert name in done.stdout
 
 
@@ -46,7 +58,7 @@ def test_a_library_that_is_no_softhsm_does_not_work(monkeypatch: pytest.MonkeyPa
 
 
 def test_what_is_missing_is_shown_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in (OVERRIDE, "LAB_ENGINE", "LAB_PROVIDER"):
+    for name in (OVERRIDE, *VARIABLES):
         monkeypatch.setenv(name, "/nowhere/x.so")
     output = io.StringIO()
 
@@ -57,3 +69,28 @@ def test_what_is_missing_is_shown_with_what_to_install(monkeypatch: pytest.Monke
     assert "LAB_ENGINE names /nowhere/x.so" in lines["tls.bridge = engine no"]
     assert "LAB_PROVIDER names /nowhere/x.so" in lines["tls.bridge = provider no"]
     assert "tls.bridge = software yes" in lines
+    assert "install the Debian package p11-kit-modules" in lines["token.kind = p11kit-proxy no"]
+    assert "install the Debian package p11-kit-modules" in lines["token.kind = p11kit-remote no"]
+    assert "LAB_NGINX names /nowhere/x.so, which is no program" in lines["tls.server = nginx no"]
+
+
+def test_p11_kit_is_really_tried_over_a_token_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    found = {part.what: part for part in parts()}
+
+    assert found["token.kind = p11kit-remote"].works, found["token.kind = p11kit-remote"].detail
+    assert found["token.kind = p11kit-proxy"].works, found["token.kind = p11kit-proxy"].detail
+    of_root = "as root for tls.server httpd, nginx, stunnel only"
+    assert (of_root in found["token.kind = p11kit-proxy"].detail) == (os.geteuid() == 0)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_p11_kit_whose_module_is_another_does_not_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAB_P11_KIT_CLIENT", __file__)
+
+    remote = next(part for part in parts() if part.what == "token.kind = p11kit-remote")
+
+    assert not remote.works
+    assert "not a PKCS#11 module" in remote.detail

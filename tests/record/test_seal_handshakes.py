@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from lab.record.begun import note_begun, recover
@@ -46,6 +47,7 @@ def folder(tmp_path: Path) -> Path:
         state=[ENDED, BEGUN, ENDED, EMPTY, ENDED],
         side=[SIDE["client"]] * 5,
         random=[11, 12, 13, 0, 15],
+        key_use=[71, 0, 73, 0, 0],
         code=operations["code"].tolist(),
         layer=operations["layer"].tolist(),
     )
@@ -55,6 +57,7 @@ def folder(tmp_path: Path) -> Path:
         state=[ENDED, BEGUN, ENDED],
         side=[SIDE["server"]] * 3,
         random=[11, 0, 13],
+        key_use=[5, 0, 6],
         code=[0, 0, 7],
         layer=[0, 0, LAYER["openssl"]],
     )
@@ -82,6 +85,23 @@ def test_a_client_s_connection_names_its_operation_whatever_was_never_begun(fold
     assert found.connections["random"].tolist() == [11, 0, 13, 11, 12, 13, 15]
     assert found.connections["operation"].tolist() == [-1, -1, -1, 0, -1, 1, 3]
     assert found.connections["outcome"].tolist() == [OK, INFO, FAIL, OK, INFO, FAIL, FAIL]
+
+
+def test_what_a_row_says_of_the_key_is_a_server_s_session_and_a_client_s_tag(folder: Path) -> None:
+    seal(folder, trial(), None)
+    found = stored(folder).connections
+    rows = zip(*(found[name].tolist() for name in ("side", "session", "tag")), strict=True)
+    client, server = SIDE["client"], SIDE["server"]
+    assert sorted(row for row in rows if any(row[1:])) == [
+        (client, 0, 71), (client, 0, 73), (server, 5, 0), (server, 6, 0),
+    ]  # fmt: skip
+
+
+def test_a_run_folder_of_an_earlier_version_has_no_tags(folder: Path) -> None:
+    seal(folder, trial(), None)
+    path = folder / "connections.parquet"
+    pq.write_table(pq.read_table(path).drop_columns(["tag"]), path)
+    assert not stored(folder).connections["tag"].any()
 
 
 def test_handshakes_are_verified_as_their_client_found(folder: Path) -> None:

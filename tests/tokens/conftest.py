@@ -47,11 +47,17 @@ class Tls:
 
 
 @dataclass(frozen=True)
+class Server:
+    user: str | None = "www-data"
+
+
+@dataclass(frozen=True)
 class Arm:
     token: Settings | None
     workload: Workload = field(default_factory=Workload)
     name: str = "only"
     tls: Tls | None = None
+    server: Server | None = None
 
 
 @pytest.fixture(scope="session")
