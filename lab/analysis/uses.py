@@ -37,9 +37,8 @@ REFUSALS: Final = _codes(
 )
 """How a module refuses a context or a handle that is not the process's own."""
 
-_NO_TOKEN: Final = _codes(
-    "CKR_SLOT_ID_INVALID", "CKR_TOKEN_NOT_PRESENT", "CKR_TOKEN_NOT_RECOGNIZED", "CKR_GENERAL_ERROR"
-)
+# CKR_TOKEN_NOT_RECOGNIZED is none: SoftHSM answers it for its empty slot, which p11-kit's server tries at each start
+_NO_TOKEN: Final = _codes("CKR_SLOT_ID_INVALID", "CKR_TOKEN_NOT_PRESENT", "CKR_GENERAL_ERROR")
 
 
 def _functions(*names: str) -> NDArray[np.bool_]:

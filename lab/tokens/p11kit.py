@@ -118,7 +118,7 @@ class P11KitProxy(_OverSoftHsm):
         modules = own / "modules"
         modules.mkdir(parents=True, mode=0o700)
         (own / "pkcs11.conf").write_text("user-config: only\n")
-        # critical: an unusable module is an error of C_Initialize, and not a proxy that knows no token.
+        # critical: a SoftHSM that cannot be loaded is an error, and not a proxy that knows no token.
         (modules / "lab.module").write_text(f"module: {softhsm.module}\ncritical: yes\n")
         environment = {**softhsm.environment, "XDG_CONFIG_HOME": str(own.parent)}
         return replace(softhsm, module=self.path, environment=environment, unprivileged=True)

@@ -163,7 +163,7 @@ def test_a_second_login_of_ones_own_and_one_in_an_inherited_context_are_not_inhe
 
 @pytest.mark.parametrize(
     ("function", "code"),
-    [("C_OpenSession", SLOT_ID_INVALID), ("C_GetTokenInfo", 0xE1), ("C_Login", GENERAL_ERROR), ("C_GetSlotList", 5)],
+    [("C_OpenSession", SLOT_ID_INVALID), ("C_GetTokenInfo", 0xE0), ("C_Login", GENERAL_ERROR), ("C_GetSlotList", 5)],
 )
 def test_a_token_that_is_missed_while_another_process_logs_in_is_a_race(function: str, code: int) -> None:
     builder = TrialBuilder().call("C_Initialize", 2, at=0).call("C_Initialize", 3, at=0)
@@ -173,6 +173,12 @@ def test_a_token_that_is_missed_while_another_process_logs_in_is_a_race(function
     assert (one.count, one.processes) == (1, 1)
     assert f"process 2 (pid 1002), thread 1002: {function} answered CKR_" in one.evidence
     assert "process 3" in one.evidence
+
+
+def test_an_empty_slot_that_is_no_token_is_no_race() -> None:
+    builder = TrialBuilder().call("C_Initialize", 2, at=0).call("C_Initialize", 3, at=0)
+    builder.call("C_OpenSession", 3, at=1, session=5).call("C_Login", 3, at=20, until=40, session=5)
+    nothing(examined(builder.call("C_OpenSession", 2, at=85, ckr=0xE1)))
 
 
 def test_a_token_that_is_missed_when_nobody_else_is_near_is_no_race() -> None:
