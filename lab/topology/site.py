@@ -8,7 +8,7 @@ import socket
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -125,7 +125,7 @@ def take_in(real: RealServer, watch: Watch, folder: Path) -> tuple[ServerRecord,
     """
     for path in (real.order.console, *real.order.logs):
         _keep(Path(path), folder, real.site.pin)
-    log = real.server.read_log(real.site.folder)
+    log = _with_pids(real.server.read_log(real.site.folder), watch)
     _note_unseen(watch, folder, log)
     index_of = {seen.pid: seen.process for seen in watch.seen.values()}
     _note_ends(watch, log)
@@ -144,6 +144,14 @@ def take_in(real: RealServer, watch: Watch, folder: Path) -> tuple[ServerRecord,
         killed=watch.killed,
     )
     return record, texts
+
+
+def _with_pids(log: ServerLog, watch: Watch) -> ServerLog:
+    """Entries whose pid the log does not tell are of the master: such a server has one process."""
+    master = next((seen.pid for seen in watch.seen.values() if seen.role == "master"), None)
+    if master is None:
+        return replace(log, entries=tuple(entry for entry in log.entries if entry.pid))
+    return replace(log, entries=tuple(replace(entry, pid=entry.pid or master) for entry in log.entries))
 
 
 def _keep(path: Path, folder: Path, pin: Secret) -> None:
