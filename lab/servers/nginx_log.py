@@ -23,10 +23,11 @@ _LINE: Final = re.compile(
 )
 _ACCEPTED: Final = re.compile(r"^accept: \S*:(\d+) fd:\d+$")
 _DONE: Final = "SSL_do_handshake: 1"
-_HANDSHAKING: Final = " while SSL handshaking"
+_CLIENT: Final = ", client: "  # nginx appends the client to what ends a connection, and to little else before TLS is up
+_STALE: Final = "ignoring stale global SSL error"  # left over in its queue by what came before; nothing fails of it
 _CRASHED: Final = re.compile(r"^\w[\w ]* process (\d+) exited on signal (\d+)")
-_EXITED: Final = re.compile(r"^\w[\w ]* process (\d+) exited with code (\d+)")
-_CUT: Final = re.compile(r" while SSL handshaking(?:, client: .*)?$")
+_EXITED: Final = re.compile(r"^\w[\w ]* process (\d+) exited with (?:fatal )?code (\d+)")
+_HANDSHAKING: Final = " while SSL handshaking"
 _NS_PER_S: Final = 1_000_000_000
 
 
@@ -62,9 +63,9 @@ def read(text: str) -> ServerLog:
             connections[key] = _Connection(key[0], int(line["tid"]), int(found[1]), _instant_ns(line))
         elif (connection := connections.get(key)) is not None and connection.ended_ns is None:
             connection.well = said == _DONE
-            if connection.well or _HANDSHAKING in said:
+            if connection.well or (_CLIENT in said and not said.startswith(_STALE)):
                 connection.ended_ns = _instant_ns(line)
-                connection.failure = "" if connection.well else said
+                connection.failure = "" if connection.well else said.partition(_CLIENT)[0].removesuffix(_HANDSHAKING)
     return ServerLog(tuple(map(_entry, connections.values())), crashes, exits)
 
 
@@ -92,7 +93,7 @@ def _entry(connection: _Connection) -> Entry:
         tid=connection.tid,
         exact=False,
         code=said.code,
-        text=said.text or _CUT.sub("", connection.failure),
+        text=said.text or connection.failure,
         ckr=said.ckr,
         alert=said.alert,
     )

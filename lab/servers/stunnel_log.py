@@ -25,6 +25,7 @@ _ACCEPTED: Final = re.compile(rf"^Service \[{SERVICE}\] accepted connection from
 _DONE: Final = "TLS accepted: "
 _CLOSED: Final = re.compile(r"^Connection (?:closed|reset)")
 _ERROR_LEVEL: Final = 3
+_TOO_LATE: Final = "TIMEOUTbusy exceeded"  # is no error to it
 _NS_PER_S: Final = 1_000_000_000
 
 
@@ -51,7 +52,7 @@ def read(text: str) -> ServerLog:
             connection.well = said.startswith(_DONE)
             if connection.well or _CLOSED.match(said):
                 connection.ended_ns = _instant_ns(line)
-            elif int(line["level"]) <= _ERROR_LEVEL:
+            elif int(line["level"]) <= _ERROR_LEVEL or _TOO_LATE in said:
                 connection.errors.append(said)
     return ServerLog(tuple(map(_entry, connections)))
 

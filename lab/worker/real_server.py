@@ -69,7 +69,12 @@ class Tree:
                 continue  # it has just ended
             self.last_process += 1
             member = self.members[pid] = Member(self.last_process, pid, handle)
-            report("born", process=member.process, pid=pid, role=member.role, parent=parent, at_ns=started_ns(pid) or 0)
+            self.first = self.first or pid
+            if parent == os.getpid() and pid != self.first:
+                parent = self.first  # a daemon, whose parent had ended before anybody looked
+            # the kernel counts in ticks of 10 ms, and at the last look this one was not there yet
+            at_ns = max(started_ns(pid) or 0, before_ns)
+            report("born", process=member.process, pid=pid, role=member.role, parent=parent, at_ns=at_ns)
             born.append(member)
         return born
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import socket
 import ssl
 import subprocess
-import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -24,7 +24,7 @@ from lab.tokens.handing_over import hand_over
 from lab.tokens.model import Prepared, Secret, TokenAccess
 from lab.topology.hosts import host_addresses, host_names
 from lab.topology.site import free_port
-from lab.worker.beside import Beside, start_all
+from lab.worker.beside import start_all
 from lab.worker.process import listens, user_of
 
 PATIENCE_S = 20.0
@@ -94,14 +94,6 @@ def real(arm: Arm, access: TokenAccess, prepared: Prepared, folder: Path) -> Sit
     )
 
 
-@contextlib.contextmanager
-def short_folder() -> Iterator[Path]:
-    """A folder whose path is short enough for a socket in it."""
-    with tempfile.TemporaryDirectory(prefix="lab-site-") as folder:
-        Path(folder).chmod(PASSABLE)
-        yield Path(folder)
-
-
 @dataclass
 class Running:
     """A server that serves."""
@@ -109,7 +101,6 @@ class Running:
     site: Site
     order: ServerOrder
     pid: int  # of its master
-    started: subprocess.Popen[bytes]
 
     def connect(self, place: int = 0, version: str = "1.3", finish: bool = True) -> tuple[int, bytes]:
         """One handshake: the client's port and the certificate (DER). finish=False: it leaves in the middle."""
@@ -126,12 +117,17 @@ class Running:
                 return port, connection.getpeercert(binary_form=True) or b""
 
 
+class DidNotStart(Exception):
+    """It ended before it served."""
+
+
 @contextlib.contextmanager
 def running(server: Server, site: Site) -> Iterator[Running]:
     """The server from its order, as lab.worker.real_server starts it; ended at the end, by its own signal."""
     order = server.configure(site)
-    beside = start_all(order.beside)
-    try:
+    with contextlib.ExitStack() as ends:
+        for each in start_all(order.beside):
+            ends.callback(each.end)
         with open(order.console, "ab") as console:
             started = subprocess.Popen(
                 order.command,
@@ -142,40 +138,42 @@ def running(server: Server, site: Site) -> Iterator[Running]:
                 start_new_session=True,
                 **user_of(order.user),
             )
-        try:
-            yield Running(site, order, _await(order, site, started), started)
-        finally:
-            _end(order, started)
-    finally:
-        _end_all(beside)
+        ends.callback(started.wait, PATIENCE_S)
+        serving = Running(site, order, _await(order, site, started))
+        ends.callback(_end, order, serving.pid)
+        yield serving
 
 
 def _await(order: ServerOrder, site: Site, started: subprocess.Popen[bytes]) -> int:
+    """The pid of its master, when it serves."""
     until_s = time.monotonic() + PATIENCE_S
-    path, text = order.says_ready
-    while not (
-        all(listens(address, site.port) for address in order.addresses)
-        and text in Path(path).read_text(errors="replace")
-    ):
+    while not (_says_ready(order) and all(listens(address, site.port) for address in order.addresses)):
         with contextlib.suppress(subprocess.TimeoutExpired):
             status = started.wait(LOOK_AGAIN_S)
             if order.foreground or status:
-                raise RuntimeError(f"{order.name} ended with {status}")
+                raise DidNotStart(f"{order.name} ended with {status}")
         assert time.monotonic() < until_s
     return started.pid if order.foreground else int(Path(order.pid_file).read_text())
 
 
-def _end(order: ServerOrder, started: subprocess.Popen[bytes]) -> None:
-    if order.foreground:
-        started.send_signal(order.stop_signal)
-        started.wait(PATIENCE_S)
-    else:
-        handle = os.pidfd_open(int(Path(order.pid_file).read_text()))
+def _says_ready(order: ServerOrder) -> bool:
+    path, text = Path(order.says_ready[0]), order.says_ready[1]
+    return path.is_file() and text in path.read_text(errors="replace")
+
+
+def _end(order: ServerOrder, pid: int) -> None:
+    """Asks the master to end, and waits until it has; a daemon is nobody's child here."""
+    handle = os.pidfd_open(pid)
+    try:
         signal.pidfd_send_signal(handle, order.stop_signal)
-        signal.pidfd_send_signal(handle, signal.SIGCONT)
+        assert select.select([handle], [], [], PATIENCE_S)[0]
+    finally:
         os.close(handle)
 
 
-def _end_all(beside: list[Beside]) -> None:
-    for each in reversed(beside):
-        each.end()
+def await_text(path: Path, text: str, times: int = 1) -> None:
+    """Waits until a file has a text so many times."""
+    until_s = time.monotonic() + PATIENCE_S
+    while path.read_text(errors="replace").count(text) < times:
+        assert time.monotonic() < until_s, path.read_text(errors="replace")
+        time.sleep(LOOK_AGAIN_S)
