@@ -199,18 +199,20 @@ class ServerRoot(Root):
 
     def _reload(self) -> None:
         assert self.master is not None
-        self._look()
-        report("reloaded", at_ns=time.monotonic_ns())
+        at_ns = time.monotonic_ns()
+        self._look()  # who is seen later was born later
+        report("reloaded", at_ns=at_ns)
         _signal(self.master, self.server.reload_signal)
 
     def _kill(self) -> None:
         """One of its workers, the oldest."""
         assert self.master is not None
+        at_ns = time.monotonic_ns()
         self._look()
         victim = next((m for m in self.tree.alive() if m is not self.master), None)
         if victim is None:
             raise LabFault(f"{self.server.name} has no worker that could be killed")
-        report("killed", at_ns=time.monotonic_ns(), process=victim.process)
+        report("killed", at_ns=at_ns, process=victim.process)
         _signal(victim, signal.SIGKILL)
 
     def _while_loaded(self) -> None:
