@@ -25,6 +25,7 @@ import psutil
 
 _PR_SET_CHILD_SUBREAPER: Final = 36
 _PATIENCE_S: Final = 5.0
+_DEAF_TO: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Keeper:
@@ -97,7 +98,12 @@ class Keeper:
         actions = [(os.POSIX_SPAWN_DUP2, high[n], to) for n, to in ((0, 0), (1, 1), (1, 2), (2, 3))]
         try:
             pid = os.posix_spawn(
-                command[0], [*command, str(os.getpid())], environment, file_actions=actions, setsid=True
+                command[0],
+                [*command, str(os.getpid())],
+                environment,
+                file_actions=actions,
+                setsid=True,
+                setsigdef=_DEAF_TO,  # or servers would be deaf to them too
             )
         except OSError as error:
             print(f"{command[0]}: {error.strerror}", file=sys.stderr)
@@ -185,7 +191,7 @@ class Keeper:
 
 
 def main() -> None:
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in _DEAF_TO:
         signal.signal(number, signal.SIG_IGN)  # it goes when its work is done, not when someone is impatient
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     Keeper(socket.socket(fileno=int(sys.argv[1]))).serve()

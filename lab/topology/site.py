@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import socket
 import time
 from collections.abc import Iterable, Mapping
@@ -147,11 +148,11 @@ def take_in(real: RealServer, watch: Watch, folder: Path) -> tuple[ServerRecord,
 
 
 def _with_pids(log: ServerLog, watch: Watch) -> ServerLog:
-    """Entries whose pid the log does not tell are of the master: such a server has one process."""
-    master = next((seen.pid for seen in watch.seen.values() if seen.role == "master"), None)
-    if master is None:
-        return replace(log, entries=tuple(entry for entry in log.entries if entry.pid))
-    return replace(log, entries=tuple(replace(entry, pid=entry.pid or master) for entry in log.entries))
+    """Entries of a server that is one process, and does not write which, are its master's."""
+    masters = [seen.pid for seen in watch.seen.values() if seen.role == "master"]
+    if not masters:
+        return log
+    return replace(log, entries=tuple(e if e.pid else replace(e, pid=masters[-1]) for e in log.entries))
 
 
 def _keep(path: Path, folder: Path, pin: Secret) -> None:
@@ -182,7 +183,9 @@ def _note_ends(watch: Watch, log: ServerLog) -> None:
     for seen in watch.seen.values():
         if seen.end not in (None, "unknown", "exit"):
             continue
-        if seen.pid in log.crashes:
+        if log.crashes.get(seen.pid) == signal.SIGKILL:
+            seen.end, seen.status = "hang", 0  # its master's last resort for one that does not end
+        elif seen.pid in log.crashes:
             seen.end, seen.status = "signal", log.crashes[seen.pid]
         elif seen.pid in log.exits:
             seen.end, seen.status = "exit", log.exits[seen.pid]

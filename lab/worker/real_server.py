@@ -50,9 +50,12 @@ class Tree:
     not_it: set[int]
     last_process: int
     members: dict[int, Member] = field(default_factory=dict)  # by pid
+    first: int | None = None  # pid of the process that was started
+    looked_ns: int = 0  # when, the last time
 
     def look(self) -> list[Member]:
         """Those that were born since the last look."""
+        before_ns, self.looked_ns = self.looked_ns, time.monotonic_ns()
         found = descendants(os.getpid())
         born = []
         for pid, parent in found.items():
@@ -191,6 +194,7 @@ class ServerRoot(Root):
 
     def _reload(self) -> None:
         assert self.master is not None
+        self._look()
         report("reloaded", at_ns=time.monotonic_ns())
         _signal(self.master, self.server.reload_signal)
 
