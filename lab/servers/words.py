@@ -14,6 +14,9 @@ _LINES: Final = 5
 _HIDDEN: Final = "(PIN)"
 _CHATTER: Final = re.compile(r"\b(debug|info|notice)\b|\bLOG[567]\[|^\[[ .]\]")  # levels of httpd, nginx; of stunnel
 
+_PER_CONNECTION: Final = re.compile(r"\[debug\]|^\S+ \S+ \S+ \S+ \S+ \S+ (debug|info) |\bLOG[67]\[")
+"""Levels of nginx, of httpd's lines as the lab has them, and of stunnel."""
+
 
 def without_pin(text: str, pin: Secret) -> str:
     """The text with the PIN, as it is and as a URI spells it, taken out."""
@@ -21,6 +24,11 @@ def without_pin(text: str, pin: Secret) -> str:
     for spelling in {value, quote(value, safe="")}:
         text = text.replace(spelling, _HIDDEN) if spelling else text
     return text
+
+
+def worth_keeping(text: str) -> str:
+    """The log without the lines that are there only to be read as connections, which can be kilobytes for each."""
+    return "".join(line for line in text.splitlines(keepends=True) if not _PER_CONNECTION.search(line))
 
 
 def last_words(files: Iterable[Path], pin: Secret) -> str:

@@ -26,7 +26,7 @@ from lab.scenario import Arm
 from lab.servers.connections import rows_by_pid
 from lab.servers.kinds import server_of
 from lab.servers.model import Server, ServerLog, Site
-from lab.servers.words import last_words, without_pin
+from lab.servers.words import last_words, without_pin, worth_keeping
 from lab.tokens.bridges import library_for
 from lab.tokens.handing_over import hand_over
 from lab.tokens.model import Secret, TokenAccess
@@ -121,7 +121,7 @@ def refusal(real: RealServer) -> LabFault:
 def take_in(real: RealServer, watch: Watch, folder: Path) -> tuple[ServerRecord, dict[int, str]]:
     """What its logs tell: rows of connections into the trial's folder, ends of processes into what the watch saw.
 
-    The logs themselves, without the PIN, go to the trial's folder too. Call it when the tap's rows are there. Returns
+    The logs themselves, without the PIN and without what is in the rows, go to the trial's folder too. Call it when the tap's rows are there. Returns
     what is known of the server, and its log's words for OpenSSL's codes.
     """
     for path in (real.order.console, *real.order.logs):
@@ -158,7 +158,7 @@ def _with_pids(log: ServerLog, watch: Watch) -> ServerLog:
 def _keep(path: Path, folder: Path, pin: Secret) -> None:
     if path.is_file() and path.stat().st_size:
         text = path.read_text(errors="replace")
-        (folder / f"server-{path.name}").write_text(without_pin(text, pin))
+        (folder / f"server-{path.name}").write_text(worth_keeping(without_pin(text, pin)))
 
 
 def _note_unseen(watch: Watch, folder: Path, log: ServerLog) -> None:
