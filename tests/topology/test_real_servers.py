@@ -101,13 +101,14 @@ def test_each_signature_on_the_wire_is_a_call_of_the_process_that_the_log_names(
 @pytest.mark.parametrize("name", [*SIGNED, *HAPPENING])
 def test_process_and_thread_of_the_log_are_those_of_the_call(name: str, trials: dict[str, Sealed]) -> None:
     one = trials[name]
-    calls = one.calls[(one.calls.function == "C_Sign") & (one.calls.tag != 0)]
+    # libp11 signs at once, pkcs11-provider with RSA in parts; a broker has calls of its own that answer the server's
+    its = {process["index"] for process in of_servers(one)}
+    calls = one.calls[one.calls.function.isin(["C_Sign", "C_SignFinal"]) & one.calls.process.isin(its)]
     clients = one.connections_of("client").merge(calls, on="tag", suffixes=("", "_call"))
     joined = one.connections_of("server").merge(clients, on="random", suffixes=("_server", ""))
     assert len(joined) >= one.arm["ok"] > 0
     assert (joined.process_server == joined.process_call).all()
     assert (joined.tid_server == joined.tid_call).all()
-    assert set(joined.process_call) <= {process["index"] for process in of_servers(one)}
 
 
 @pytest.mark.parametrize("name", DECRYPTED)
@@ -137,11 +138,11 @@ def test_the_population_is_what_the_scenario_asks_for(name: str, trials: dict[st
     assert one.trial["server"]["ready_ns"] < one.trial["released_ns"]
 
 
-@pytest.mark.parametrize("name", [name for name in ARMS if "worker" in name or "event" in name])
-def test_threads_serve_where_there_are_threads(name: str, trials: dict[str, Sealed]) -> None:
-    one, threads = trials[name], ARMS[name]["topology"]["threads"]
-    served = one.connections_of("server").groupby("process").tid.nunique()
-    assert 1 < served.max() <= threads
+def test_threads_serve_where_there_are_threads(trials: dict[str, Sealed]) -> None:
+    threads = {name: tables["topology"]["threads"] for name, tables in ARMS.items() if "threads" in tables.get("topology", {})}
+    served = {name: trials[name].connections_of("server").groupby("process").tid.nunique().max() for name in threads}
+    assert all(served[name] <= threads[name] for name in threads)
+    assert max(served.values()) > 1  # httpd gives a connection to whichever thread is idle
 
 
 def test_vhosts_each_have_their_key_and_their_share(trials: dict[str, Sealed]) -> None:
