@@ -24,12 +24,13 @@ from lab import program
 from lab.record.order import ServerOrder
 from lab.servers.kinds import server_of
 from lab.servers.model import Server, ServerLog, ServerName, Site
+from lab.tokens.handing_over import hand_over
 from lab.tokens.model import Secret
 from tests.combined import Sealed, sealed
 from tests.external_servers import apache, identity
 from tests.runs import SERVERS, Place, balanced
 from tests.secrecy import holders, needles
-from tests.topology.test_ways_servers_die import free_port, is_free
+from tests.topology.test_ways_servers_die import free_port
 from tests.topology.test_ways_to_die import claimed, root_of
 
 PASSABLE = 0o711
@@ -85,6 +86,10 @@ def processes_at(root: Path) -> set[int]:
     return {master.pid, *(child.pid for child in master.children(recursive=True))}
 
 
+def listened_at(port: int) -> bool:
+    return any(c.laddr.port == port and c.status == psutil.CONN_LISTEN for c in psutil.net_connections("tcp4"))
+
+
 @pytest.fixture(autouse=True)
 def _others_are_left_alone(system_server: tuple[int, set[int]]) -> Iterator[None]:
     yield
@@ -101,11 +106,11 @@ def _others_are_left_alone(system_server: tuple[int, set[int]]) -> Iterator[None
 
 @dataclass
 class Tampered:
-    """A server that is configured from another site than that of the trial, or whose configuration is spoilt."""
+    """A server that is configured from another site than that of the trial, or whose configuration has a line more."""
 
     real: Server
     other: Callable[[Site], Site]
-    spoil: bool = False
+    line: str = ""  # more of its configuration
     from_site: int = 1  # the first of a run's sites that is another one
     sites: list[Site] = field(default_factory=list)
 
@@ -124,9 +129,8 @@ class Tampered:
         if len(self.sites) < self.from_site:
             return self.real.configure(site)
         order = self.real.configure(self.other(site))
-        if self.spoil:
-            file = site.folder / f"{self.name}.conf"
-            file.write_text(f"{file.read_text()}\nLabNonsense = on\n")
+        with (site.folder / f"{self.name}.conf").open("a") as file:
+            file.write(self.line)
         return order
 
 
@@ -137,9 +141,10 @@ class Refused:
     server: ServerName
     says: str
     other: Callable[[Site], Site] = lambda site: site
-    spoil: bool = False
+    line: str = ""
     tables: str = ""
     takes_port: bool = False
+    closes_token: bool = False
 
 
 def _wrong_pin(site: Site) -> Site:
@@ -150,12 +155,9 @@ def _no_such_key(site: Site) -> Site:
     return replace(site, hosts=(replace(site.hosts[0], key_label="nobody-s-key"),))
 
 
-def _closed_token(site: Site) -> Site:
-    """As it is after its owner closed it: the server is started as another user, who does not get at it."""
-    token = site.folder.parent / trial_module.TOKEN
-    os.chown(token, 0, 0)
-    token.chmod(0o700)
-    return site
+def _not_of_a_token(folder: Path, user: str) -> None:
+    if folder.name != trial_module.TOKEN:
+        hand_over(folder, user)
 
 
 PROXY = '[token]\nkind = "p11kit-proxy"\n'
@@ -167,16 +169,16 @@ REFUSED = {
     "httpd, no such key": Refused("httpd", "object not found", _no_such_key),
     "nginx, no such key": Refused("nginx", "object not found", _no_such_key),
     "stunnel, no such key": Refused("stunnel", "object not found", _no_such_key),
-    "httpd, bad configuration": Refused("httpd", "Invalid command 'LabNonsense'", spoil=True),
-    "nginx, bad configuration": Refused("nginx", 'unknown directive "LabNonsense"', spoil=True),
-    "stunnel, bad configuration": Refused("stunnel", "LabNonsense", spoil=True),
+    "httpd, bad configuration": Refused("httpd", "Invalid command 'LabNonsense'", line="LabNonsense on\n"),
+    "nginx, bad configuration": Refused("nginx", 'unknown directive "LabNonsense"', line="LabNonsense on;\n"),
+    "stunnel, bad configuration": Refused("stunnel", "LabNonsense", line="LabNonsense = on\n"),
     "httpd, port in use": Refused("httpd", "Address already in use", takes_port=True),
     "nginx, port in use": Refused("nginx", "Address already in use", takes_port=True),
     "stunnel, port in use": Refused("stunnel", "Address already in use", takes_port=True),
     "httpd as a daemon, wrong PIN": Refused("httpd", "PIN incorrect", _wrong_pin, tables="[server]\nforeground = false\n"),
-    "httpd, closed token": Refused("httpd", "AH0", _closed_token, tables=PROXY),
-    "nginx, closed token": Refused("nginx", "emerg", _closed_token, tables=PROXY),
-    "stunnel, closed token": Refused("stunnel", "[!]", _closed_token, tables=PROXY),
+    "httpd, closed token": Refused("httpd", "AH0", tables=PROXY, closes_token=True),
+    "nginx, closed token": Refused("nginx", "emerg", tables=PROXY, closes_token=True),
+    "stunnel, closed token": Refused("stunnel", "[!]", tables=PROXY, closes_token=True),
 }
 
 
@@ -211,10 +213,12 @@ def in_process(place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
 def test_one_that_does_not_start_says_why_in_one_line_and_leaves_nothing(
     refused: Refused, in_process: InProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tampered = Tampered(server_of(refused.server), refused.other, refused.spoil)
+    tampered = Tampered(server_of(refused.server), refused.other, refused.line)
     with closing(socket.create_server(("127.0.0.1", 0))) as other:
         if refused.takes_port:
             monkeypatch.setattr(trial_module, "free_port", lambda addresses: other.getsockname()[1])
+        if refused.closes_token:  # it is started as another user, who is not given the token
+            monkeypatch.setattr(site_module, "hand_over", _not_of_a_token)
         status, err = in_process.run(scenario(f'[tls]\nserver = "{refused.server}"\n{refused.tables}'), tampered)
     assert status == 1
     (line,) = [line for line in err.splitlines() if "lab fault" in line]
@@ -225,7 +229,7 @@ def test_one_that_does_not_start_says_why_in_one_line_and_leaves_nothing(
         assert holders(in_process.place.out, pin) == []
     assert "Traceback" not in err
     assert in_process.place.leftovers() == []
-    is_free(tampered.sites[0].port)
+    assert not listened_at(tampered.sites[0].port)
 
 
 def test_trials_before_one_that_does_not_start_are_kept_and_judged(in_process: InProcess) -> None:
@@ -282,7 +286,7 @@ class Loaded:
         """Status and stderr, when nothing of it is left."""
         _, err = self.running.communicate()
         assert self.place.leftovers() == []
-        is_free(self.port)
+        assert not listened_at(self.port)
         return self.running.returncode, err
 
     def one(self) -> Sealed:
