@@ -26,6 +26,7 @@ from lab.servers.kinds import server_of
 from lab.servers.model import Server, ServerLog, ServerName, Site
 from lab.tokens.handing_over import hand_over
 from lab.tokens.model import Secret
+from lab.worker.process import listens
 from tests.combined import Sealed, sealed
 from tests.external_servers import apache, identity
 from tests.runs import SERVERS, Place, balanced
@@ -92,7 +93,7 @@ def free_port() -> int:
 
 
 def listened_at(port: int) -> bool:
-    return any(c.laddr.port == port and c.status == psutil.CONN_LISTEN for c in psutil.net_connections("tcp4"))
+    return listens("127.0.0.1", port)
 
 
 @pytest.fixture(autouse=True)
@@ -165,12 +166,12 @@ def _not_of_a_token(folder: Path, user: str) -> None:
         hand_over(folder, user)
 
 
+PROVIDER = 'bridge = "provider"\n'
+DAEMON = "[server]\nforeground = false\n"
 PROXY = '[token]\nkind = "p11kit-proxy"\n'
 REFUSED = {
     "httpd, wrong PIN": Refused("httpd", "PIN incorrect", _wrong_pin),
-    "httpd with the provider, wrong PIN": Refused(
-        "httpd", "CKR_PIN_INCORRECT", _wrong_pin, tables='bridge = "provider"\n'
-    ),
+    "httpd with the provider, wrong PIN": Refused("httpd", "CKR_PIN_INCORRECT", _wrong_pin, tables=PROVIDER),
     "nginx, wrong PIN": Refused("nginx", "PIN incorrect", _wrong_pin),
     "stunnel, wrong PIN": Refused("stunnel", "PIN incorrect", _wrong_pin),
     "httpd, no such key": Refused("httpd", "object not found", _no_such_key),
@@ -182,9 +183,7 @@ REFUSED = {
     "httpd, port in use": Refused("httpd", "Address already in use", takes_port=True),
     "nginx, port in use": Refused("nginx", "Address already in use", takes_port=True),
     "stunnel, port in use": Refused("stunnel", "Address already in use", takes_port=True),
-    "httpd as a daemon, wrong PIN": Refused(
-        "httpd", "PIN incorrect", _wrong_pin, tables="[server]\nforeground = false\n"
-    ),
+    "httpd as a daemon, wrong PIN": Refused("httpd", "PIN incorrect", _wrong_pin, tables=DAEMON),
     "httpd, closed token": Refused("httpd", "AH0", tables=PROXY, closes_token=True),
     "nginx, closed token": Refused("nginx", "emerg", tables=PROXY, closes_token=True),
     "stunnel, closed token": Refused("stunnel", "[!]", tables=PROXY, closes_token=True),
