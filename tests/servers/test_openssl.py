@@ -56,7 +56,7 @@ def test_a_uri_escapes_what_a_label_may_have(tmp_path: Path) -> None:
 def test_openssl_finds_the_key_of_a_site_by_it(bridge: str, keys: Keys, site_folder: Path) -> None:
     made = real(arm_of("httpd", f"tls.bridge={bridge}"), keys.access, keys.prepared, site_folder)
     label = made.hosts[0].key_label
-    key = ["-in", openssl.key_file(made, label, site_folder / "key.pem")]
+    key = ["-in", str(openssl.key_file(made, label, site_folder / "key.pem"))]
     if bridge == "engine":
         key = ["-engine", "pkcs11", "-inform", "engine", "-in", openssl.key_uri(made, label)]
     done = subprocess.run(
