@@ -1,8 +1,10 @@
-"""What must hold of addresses, ports, ciphers and trusted certificates before a scenario of handshakes starts."""
+"""What must hold of servers, addresses, ports, ciphers and trusted certificates before handshakes start."""
 
 from __future__ import annotations
 
 import errno
+import os
+import pwd
 import socket
 import ssl
 import tempfile
@@ -15,7 +17,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from lab.errors import ScenarioError
-from lab.scenario import Arm, Tls
+from lab.scenario import Arm, RealServer, Tls
+from lab.servers.kinds import server_of
 from lab.tokens.certificates import Authority
 from lab.topology.hosts import host_addresses
 
@@ -45,6 +48,9 @@ def check(arms: Iterable[Arm], file: str, folder: Path | None = None) -> None:
                 _check_address(tls)
                 _check_trust(tls)
                 continue
+            if arm.server is not None:
+                server_of(tls.server).check(arm)
+                _check_user(arm.server)
             if tls.port is not None:
                 _check_port(tls.port, host_addresses(tls))
             if tls.ciphers is not None:
@@ -60,6 +66,16 @@ def _check_address(tls: Tls) -> None:
     except (OSError, UnicodeError) as error:
         why = getattr(error, "strerror", None) or "no name of a host"
         raise ScenarioError(f"tls.host: {tls.host} has no address: {why}") from None
+
+
+def _check_user(server: RealServer) -> None:
+    """The user that its workers become, where the lab is root and they can."""
+    if os.geteuid() != 0 or server.user is None:
+        return
+    try:
+        pwd.getpwnam(server.user)
+    except KeyError:
+        raise ScenarioError(f"server.user: {server.user} is no user of this machine; use such as nobody") from None
 
 
 def _check_trust(tls: Tls) -> None:
