@@ -1,10 +1,13 @@
-"""Each known case is reproduced, and its finding stated: what its file expects is what is seen, on the real programs."""
+"""Each known case is reproduced, and its finding stated: what its file expects is what is seen of real programs."""
 
 from __future__ import annotations
 
+import contextlib
 import re
 import subprocess
+import tempfile
 import tomllib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +18,7 @@ from lab.commands.run import UNMET
 from lab.scenario import parse
 from tests.runs import LOOK_AGAIN_S, Place
 from tests.secrecy import holders
+from tests.servers.sites import PASSABLE
 
 PATHS = sorted((Path(__file__).parent.parent / "scenarios" / "known").glob("*.toml"))
 CASES = {"libp11-500", "mod-ssl-bug-42688", "p11-kit-proxy-over-softhsm", "softhsm-login-race"}
@@ -31,16 +35,19 @@ class Known:
     left: list[str]
 
 
+def _place(folder: Path, name: str) -> Place:
+    (folder / name).mkdir()
+    return Place(folder / name)
+
+
 def _run(place: Place, path: Path) -> Known:
     """As a user runs it, to its end. Meanwhile the PINs are read from where they may be."""
     running = place.start(path)
     pins: set[str] = set()
     while True:
-        for configuration in place.temporary.glob("**/openssl.cnf"):
-            try:
+        with contextlib.suppress(FileNotFoundError):  # a trial has just ended
+            for configuration in place.temporary.glob("**/openssl.cnf"):
                 pins.update(PIN.findall(configuration.read_text()))
-            except FileNotFoundError:
-                continue  # its trial has just ended
         try:
             out, err = running.communicate(timeout=LOOK_AGAIN_S)
         except subprocess.TimeoutExpired:
@@ -49,10 +56,18 @@ def _run(place: Place, path: Path) -> Known:
         return Known(place, done, pins, place.leftovers())
 
 
+@pytest.fixture(scope="module")
+def open_folder() -> Iterator[Path]:
+    """A folder that servers' users can pass, as pytest's own are closed to them."""
+    with tempfile.TemporaryDirectory(prefix="lab-known-") as folder:
+        Path(folder).chmod(PASSABLE)
+        yield Path(folder)
+
+
 @pytest.fixture(scope="module", params=PATHS, ids=lambda path: path.stem)
-def known(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Known:
+def known(request: pytest.FixtureRequest, open_folder: Path) -> Known:
     path: Path = request.param
-    return _run(Place(tmp_path_factory.mktemp(path.stem)), path)
+    return _run(_place(open_folder, path.stem), path)
 
 
 def test_the_cases_of_httpd_p11_kit_and_softhsm_are_there() -> None:
@@ -92,13 +107,14 @@ def test_a_known_case_s_folder_does_not_have_the_pin(known: Known) -> None:
     assert [where for pin in known.pins for where in holders(known.place.out, pin)] == []
 
 
-def test_a_known_case_that_shows_something_else_is_told(tmp_path: Path) -> None:
+def test_a_known_case_that_shows_something_else_is_told(open_folder: Path) -> None:
     (path,) = (path for path in PATHS if path.stem == "mod-ssl-bug-42688")
     first_arm, _, _ = path.read_text().partition('[[arm]]\nname = "daemon"')
-    other = tmp_path / "other.toml"
+    place = _place(open_folder, "other")
+    other = place.folder / "other.toml"
     other.write_text(first_arm + '[expect]\n"arms.foreground.real_server.policy" = "inherited"\n')
 
-    told = _run(Place(tmp_path), other)
+    told = _run(place, other)
 
     assert told.done.returncode == UNMET
     assert "arms.foreground.real_server.policy: is re-initialised lazily, expected inherited" in told.done.stdout
