@@ -7,6 +7,7 @@ import os
 import pwd
 import socket
 import ssl
+import stat
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import closing
@@ -73,9 +74,19 @@ def _check_user(server: RealServer) -> None:
     if os.geteuid() != 0 or server.user is None:
         return
     try:
-        pwd.getpwnam(server.user)
+        user = pwd.getpwnam(server.user)
     except KeyError:
         raise ScenarioError(f"server.user: {server.user} is no user of this machine; use such as nobody") from None
+    temporary = Path(tempfile.gettempdir()).resolve()
+    groups = os.getgrouplist(server.user, user.pw_gid)
+    for folder in (temporary, *temporary.parents):
+        status = folder.stat()
+        shift = 6 if status.st_uid == user.pw_uid else 3 if status.st_gid in groups else 0
+        if not status.st_mode >> shift & stat.S_IXOTH:  # its workers would lose their token, and tell nobody why
+            raise ScenarioError(
+                f"server.user: {server.user} cannot pass {folder} (mode {stat.S_IMODE(status.st_mode):o}), and the "
+                f"token of a trial lies below it; set TMPDIR to a folder that every user can pass, such as /tmp"
+            )
 
 
 def _check_trust(tls: Tls) -> None:
