@@ -121,8 +121,8 @@ def refusal(real: RealServer) -> LabFault:
 def take_in(real: RealServer, watch: Watch, folder: Path) -> tuple[ServerRecord, dict[int, str]]:
     """What its logs tell: rows of connections into the trial's folder, ends of processes into what the watch saw.
 
-    The logs themselves, without the PIN and without what is in the rows, go to the trial's folder too. Call it when the tap's rows are there. Returns
-    what is known of the server, and its log's words for OpenSSL's codes.
+    The logs themselves, without the PIN and without what is in the rows, go to the trial's folder too. Call it when the
+    tap's rows are there. Returns what is known of the server, and its log's words for OpenSSL's codes.
     """
     for path in (real.order.console, *real.order.logs):
         _keep(Path(path), folder, real.site.pin)

@@ -27,9 +27,7 @@ from lab.worker.root import Root, report
 
 _LOOK_AGAIN_S: Final = 0.1  # births are seen this late, and dated by the kernel; more often would cost the server time
 _LOOK_FOR_LISTENER_S: Final = 0.02
-_GLANCE_S: Final = (
-    0.002  # after a reload or a kill: a tick of the kernel's is longer than httpd takes to change its workers
-)
+_GLANCE_S: Final = 0.002  # after a reload or a kill: httpd changes its workers in less than a tick of the kernel
 _GLANCE_FOR_S: Final = 1.5  # httpd looks after its children once in a second
 _READY_S: Final = 20.0
 _STEADY_LOOKS: Final = 5  # so many looks without a birth, before the load begins
