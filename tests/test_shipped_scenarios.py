@@ -46,6 +46,7 @@ def shipped(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 def test_there_is_a_scenario_for_each_question() -> None:
     assert NAMES == [
         "bridges",
+        "bug-42688",
         "churn",
         "cost-of-a-context",
         "event-stall",
@@ -56,6 +57,7 @@ def test_there_is_a_scenario_for_each_question() -> None:
         "prefork-worker-event",
         "python-pkcs11-in-threads",
         "shared-vs-per-process",
+        "stacks",
         "static-rsa",
         "threads-without-locking",
         "vhosts",
