@@ -58,6 +58,7 @@ PAIRS: Final = (
 )
 COMPARED: Final = ("cold_ms.total", "processes.pss_mib_p50")
 MARGIN: Final = 0.10
+_NUMBER: Final = re.compile(r"[-\d.,]+( \[.*\])?|n/a|none")
 CHILDREN: Final = 100
 """Pre-forked children that the page multiplies by."""
 
@@ -154,12 +155,12 @@ def _masters_ms(record: TrialRecord, calls: Table) -> list[float]:
     masters = [process.index for process in record.processes if process.role == "master"]
     first = np.isin(calls["process"], masters) & (calls["function"] == FUNCTION_NUMBER["C_Initialize"])
     lasted_ns = calls["ended_ns"][first] - calls["started_ns"][first]
-    return (lasted_ns[:1] / 1e6).tolist()
+    return [float(lasted) / 1e6 for lasted in lasted_ns[:1]]
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     every = list(rows)
-    numbers = [all(row[at][:1].isdigit() or row[at] in (MISSING, "none") for row in every) for at in range(len(heads))]
+    numbers = [all(_NUMBER.fullmatch(row[at]) for row in every) for at in range(len(heads))]
     lines = [heads, ["---:" if number else "---" for number in numbers], *every]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
@@ -167,12 +168,12 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 def cost(run: Measured) -> str:
     """What each process pays once, in ms, with its memory and sessions."""
     heads = (
-        *("arm", "cold start, ms", "C_Initialize", "C_Login", "keys", "TLS contexts", "first handshake"),
+        *("arm", "cold start, ms", "C_Finalize", "C_Initialize", "C_Login", "keys", "TLS contexts", "first handshake"),
         *("memory of a process, MiB", "sessions of a process", "of the whole server"),
     )
     rows = []
     for arm in PREPARED:
-        steps = ("total", "initialize", "login", "find_key", "tls_context", "first_operation")
+        steps = ("total", "finalize", "initialize", "login", "find_key", "tls_context", "first_operation")
         found = run.arm(arm)
         rows.append(
             [
@@ -376,14 +377,14 @@ def _processes(arm: Mapping[str, Any], cause: str) -> int:
 
 
 def initialising(run: Measured) -> str:
-    """What a first C_Initialize takes where OpenSSL is new to the process, and where it is not."""
+    """What a first C_Initialize takes in a child, a second one, and a first one in httpd's master."""
     steps = [run.middle(arm, "cold_ms.initialize") for arm in ("A-prefork", "B-prefork")]
     master_ms = median(run.masters_ms) if run.masters_ms else None
     return (
-        "- **Option A in httpd would be cheaper than here.** The lab's parent has nothing before the fork, not even a"
-        f" running libcrypto, which SoftHSM needs: the C_Initialize of A's children takes {significant(steps[0])} ms,"
-        f" that of B's {significant(steps[1])} ms, and the first one in httpd's master, where OpenSSL runs already,"
-        f" {significant(master_ms)} ms. A parent of the lab's server that had OpenSSL running was not measured."
+        "- **Option A in httpd may be cheaper than here.** A's children make the first C_Initialize of their process"
+        f" ({significant(steps[0])} ms), B's a second one ({significant(steps[1])} ms). The first one of httpd's"
+        f" master, where OpenSSL and the module's library are at work already, takes {significant(master_ms)} ms: a"
+        " server that prepares so much before the fork would leave less for A to do. That was not measured."
     )
 
 
