@@ -1,7 +1,7 @@
 """What httpd's ErrorLog tells of each connection, at `LogLevel ssl:debug`.
 
-AH01964 is a connection, AH02041 its completed handshake, AH02008 and AH02006 one that failed; the lines of OpenSSL's
-errors follow AH02008 in the same thread. A child that a signal ended is told by its parent (AH00052).
+AH01964 is a connection, AH02041 its completed handshake, AH02008, AH01996 and AH02006 one that failed; the lines of
+OpenSSL's errors follow the first two in the same thread. A child that a signal ended is told by its parent (AH00052).
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ _LINE: Final = re.compile(
     r"^(?P<day>\d{4}-\d\d-\d\d) (?P<time>\d\d:\d\d:\d\d\.\d{6}) (?P<pid>\d+|-) (?P<tid>\d+|-) "
     r"(?P<client>\S+) (?P<connection>\S+) (?P<level>\S+) (?P<text>.*)$"
 )
-_CONNECTED, _DONE, _FAILED, _LEFT, _CRASHED = "AH01964", "AH02041", "AH02008", "AH02006", "AH00052"
+_CONNECTED, _DONE, _LEFT = "AH01964", "AH02041", "AH02006"
+_FAILED: Final = ("AH02008", "AH01996")  # errors follow; the second is HTTP without TLS
 _LIBRARY_ERROR: Final = "SSL Library Error:"
 _SIGNAL: Final = re.compile(r"AH00052: child pid (\d+) exit signal .*\((\d+)\)")
 _NS_PER_US: Final = 1_000
@@ -54,7 +55,7 @@ def read(text: str) -> ServerLog:
         if said.startswith(_CONNECTED):
             port = int(line["client"].rpartition(":")[2])
             connections[key] = _Connection(pid, tid, port, _instant_ns(line))
-        elif said.startswith((_DONE, _FAILED, _LEFT)) and key in connections:
+        elif said.startswith((_DONE, _LEFT, *_FAILED)) and key in connections:
             connection = connections[key]
             if connection.ended_ns is None:
                 connection.ended_ns, connection.well = _instant_ns(line), said.startswith(_DONE)

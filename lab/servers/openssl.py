@@ -58,7 +58,7 @@ _PEM_COLUMNS: Final = 64
 _SEQUENCE, _VISIBLE_STRING, _UTF8_STRING = 0x30, 0x1A, 0x0C  # tags of ASN.1
 _SHORT: Final = 0x80
 
-_ERROR: Final = re.compile(r"error:([0-9A-Fa-f]{8}):([^:]*):([^:]*):((?:(?! error:)[^\n:)])*)")
+_ERROR: Final = re.compile(r"error:([0-9A-Fa-f]{8}):([^:]*):([^:]*):((?:(?! error:)[^\n:()])*)")
 _LIBRARY_BITS: Final = 23  # a packed error is a library's number above the number of its reason (openssl/err.h)
 _SSL_LIBRARY: Final = 20
 _FIRST_ALERT: Final = 1000  # reasons of libssl from here on are alerts that came in (openssl/sslerr.h)
