@@ -19,13 +19,18 @@ PATIENCE_S = 5.0
 """How long after a run's end something of it may still be there."""
 
 LOOK_AGAIN_S = 0.01
+SERVERS = ("apache2", "httpd", "nginx", "stunnel", "stunnel4", "p11-kit-server", "p11-kit-remote")
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where one test runs the lab: a run folder, and a temporary folder that only this run's processes use."""
+    """Where one test runs the lab: a run folder, and a temporary folder that only this run's processes use.
+
+    elsewhere: the temporary folder, where that of the test is closed to another user whom the run's processes become.
+    """
 
     folder: Path
+    elsewhere: Path | None = None
     mark: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     @property
@@ -34,7 +39,7 @@ class Place:
 
     @property
     def temporary(self) -> Path:
-        return self.folder / "temporary"
+        return self.elsewhere or self.folder / "temporary"
 
     def start(
         self, scenario: Path, *options: str, environment: Mapping[str, str] | None = None
@@ -72,15 +77,27 @@ class Place:
             return
 
     def processes(self) -> list[psutil.Process]:
-        """Every living process that carries this run's mark in its environment."""
+        """Every living process of this run, whoever's it is by now."""
         found = []
         for process in psutil.process_iter():
             try:
-                if process.environ().get("LAB_TEST_MARK") == self.mark and process.status() != psutil.STATUS_ZOMBIE:
+                if process.status() != psutil.STATUS_ZOMBIE and self._is_of_this_run(process):
                     found.append(process)
             except (psutil.NoSuchProcess, psutil.AccessDenied):
                 continue
         return found
+
+    def _is_of_this_run(self, process: psutil.Process) -> bool:
+        """It has the run's mark in its environment, or a file of its temporary folder open (a server's log).
+
+        nginx writes its title over its environment.
+        """
+        if process.environ().get("LAB_TEST_MARK") == self.mark:
+            return True
+        if process.name() not in SERVERS:
+            return False
+        open_files = (_target(file) for file in Path(f"/proc/{process.pid}/fd").iterdir())
+        return any(target.startswith(f"{self.temporary}/") for target in open_files)
 
     def leftovers(self) -> list[str]:
         """Processes and private folders that outlive the run by more than PATIENCE_S."""
@@ -96,6 +113,14 @@ class Place:
         (path,) = (self.out / "trials").glob(f"{number:04d}-*/trial.json")
         found: dict[str, Any] = json.loads(path.read_text())
         return found
+
+
+def _target(link: Path) -> str:
+    """What an open file is; "" where it has just been closed."""
+    try:
+        return os.readlink(link)
+    except OSError:
+        return ""
 
 
 def balanced(arm: Mapping[str, Any]) -> bool:

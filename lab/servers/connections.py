@@ -8,7 +8,6 @@ taken: its story then has no wait for accept and no way back apart.
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
@@ -18,8 +17,11 @@ from numpy.typing import NDArray
 from lab.record.dtypes import BEGUN, CONNECTION, ENDED, LAYER, NETWORK, SIDE, TLS
 from lab.servers.model import Entry
 
-_APART_NS: Final = 2_000_000_000
-"""A client and a line of the log that are further apart than this are not of one connection, although of one port."""
+_BEFORE_NS: Final = 2_000_000_000
+"""A line of the log that is this much earlier than a client is not of its connection, although of its port.
+
+Logs have whole seconds. A line may be later by any time: the kernel keeps a connection until somebody accepts it.
+"""
 
 
 def rows_by_pid(
@@ -92,13 +94,17 @@ class _Ports:
             self.by_port.setdefault(port, []).append(place)
 
     def take(self, port: int, at_ns: int) -> Any | None:
-        """The client that had this port nearest to the instant; None where there is none that could be meant."""
-        places = self.by_port.get(port)
+        """The client that had this port at the instant, or nearest to it; None where there is none that could be."""
+        places = [p for p in self.by_port.get(port, ()) if self._distance_ns(p, at_ns) >= 0]
         if not places:
             return None
-        opened = [int(self.clients["opened_ns"][place]) for place in places]
-        right = bisect_left(opened, at_ns)
-        near = min((n for n in (right - 1, right) if 0 <= n < len(opened)), key=lambda n: abs(opened[n] - at_ns))
-        if abs(opened[near] - at_ns) > _APART_NS:
-            return None
-        return self.clients[places.pop(near)]
+        place = min(places, key=lambda p: self._distance_ns(p, at_ns))
+        self.by_port[port].remove(place)
+        return self.clients[place]
+
+    def _distance_ns(self, place: int, at_ns: int) -> int:
+        """From the client's time to the instant: 0 within it, -1 where the instant is too early."""
+        opened, ended = int(self.clients["opened_ns"][place]), int(self.clients["ended_ns"][place])
+        if at_ns < opened:
+            return opened - at_ns if opened - at_ns <= _BEFORE_NS else -1
+        return max(0, at_ns - ended) if ended else 0

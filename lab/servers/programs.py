@@ -58,7 +58,10 @@ def find_program(name: ServerName) -> Path:
     program = PROGRAMS[name]
     if named := os.environ.get(program.override):
         if not _runs(Path(named)):
-            raise ScenarioError(f"tls.server: {name}: {program.override} names {named}, which is no program")
+            raise ScenarioError(
+                f"tls.server: {name}: {program.override} names {named}, which is no program; without it the Debian "
+                f"package {program.package} is used"
+            )
         return Path(named).absolute()
     search = os.pathsep.join((os.environ.get("PATH", os.defpath), *_FOLDERS))
     for file in program.names:

@@ -12,7 +12,8 @@ from lab.tokens.model import Secret
 
 _LINES: Final = 5
 _HIDDEN: Final = "(PIN)"
-_CHATTER: Final = re.compile(r"\b(debug|info|notice)\b|\bLOG[567]\[|^\[[ .]\]")  # levels of httpd, nginx; of stunnel
+_CHATTER: Final = re.compile(r"\b(debug|info|notice)\b|\bLOG[567]\[|^\[[ .]\](?!.* \(\d+\)$)")
+"""Levels of httpd, nginx, and of stunnel, which gives the number of an error of the system in a line of a low one."""
 
 _PER_CONNECTION: Final = re.compile(r"\[debug\]|^\S+ \S+ \S+ \S+ \S+ \S+ (debug|info) |\bLOG[67]\[")
 """Levels of nginx, of httpd's lines as the lab has them, and of stunnel."""

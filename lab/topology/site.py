@@ -20,6 +20,7 @@ from lab.errors import LabFault
 from lab.native import library
 from lab.record import dtypes
 from lab.record.model import ServerRecord
+from lab.record.names import FUNCTION_NUMBER, ckr_name
 from lab.record.order import ServerOrder, TlsOrder
 from lab.record.rowfile import read_header, read_rows, write_connections
 from lab.scenario import Arm
@@ -112,10 +113,24 @@ def _is_free(address: str, port: int) -> bool:
     return True
 
 
-def refusal(real: RealServer) -> LabFault:
-    """Why a server does not serve, in its own last words."""
+def refusal(real: RealServer, folder: Path) -> LabFault:
+    """Why a server does not serve, in its own last words, and the token's where it let nobody in.
+
+    pkcs11-provider keeps that to itself, and what a server then says is of keys that it cannot read.
+    """
     words = last_words([Path(real.order.console), *map(Path, real.order.logs)], real.site.pin)
-    return LabFault(f"{real.order.name} did not start: {words or 'it said nothing'}")
+    said = "".join(f"; {answer}" for answer in _refused_logins(folder))
+    return LabFault(f"{real.order.name} did not start: {words or 'it said nothing'}{said}")
+
+
+def _refused_logins(folder: Path) -> list[str]:
+    """What the token answered to calls of C_Login, other than that all is well."""
+    files = (read_rows(path, dtypes.CALL) for path in sorted(folder.glob("calls-*.rows")))
+    number = FUNCTION_NUMBER["C_Login"]
+    rows = [row for file in files if file is not None for row in file.rows[file.rows["function"] == number]]
+    answers = (ckr_name(int(row["ckr"])) for row in rows if row["state"] == dtypes.ENDED)
+    fine = ("CKR_OK", "CKR_USER_ALREADY_LOGGED_IN")
+    return list(dict.fromkeys(f"C_Login answered {answer}" for answer in answers if answer not in fine))
 
 
 def take_in(real: RealServer, watch: Watch, folder: Path) -> tuple[ServerRecord, dict[int, str]]:

@@ -7,6 +7,7 @@ import os
 import pwd
 import socket
 import ssl
+import stat
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import closing
@@ -36,8 +37,8 @@ _FLIGHTS: Final = 8  # more than a handshake has
 def check(arms: Iterable[Arm], file: str, folder: Path | None = None) -> None:
     """Raises ScenarioError, `file: arm "a": tls.KEY: ...`, at the first thing that cannot work.
 
-    Listens on the lab's own addresses for a moment. A throw-away key lies in `folder` (default: where temporary files
-    go) meanwhile.
+    Listens on the lab's own addresses for a moment. `folder` is the run's private one (default: where temporary files
+    go): a throw-away key lies in it meanwhile.
     """
     for arm in arms:
         tls = arm.tls
@@ -50,7 +51,7 @@ def check(arms: Iterable[Arm], file: str, folder: Path | None = None) -> None:
                 continue
             if arm.server is not None:
                 server_of(tls.server).check(arm)
-                _check_user(arm.server)
+                _check_user(arm.server, folder or Path(tempfile.gettempdir()))
             if tls.port is not None:
                 _check_port(tls.port, host_addresses(tls))
             if tls.ciphers is not None:
@@ -68,14 +69,31 @@ def _check_address(tls: Tls) -> None:
         raise ScenarioError(f"tls.host: {tls.host} has no address: {why}") from None
 
 
-def _check_user(server: RealServer) -> None:
-    """The user that its workers become, where the lab is root and they can."""
+def _check_user(server: RealServer, folder: Path) -> None:
+    """The user that its workers become, where the lab is root and they can, and their way to the token.
+
+    Without one they would serve, and each signature would fail as if the token were to blame.
+    """
     if os.geteuid() != 0 or server.user is None:
         return
     try:
-        pwd.getpwnam(server.user)
+        user = pwd.getpwnam(server.user)
     except KeyError:
         raise ScenarioError(f"server.user: {server.user} is no user of this machine; use such as nobody") from None
+    for above in folder.resolve().parents:
+        if not _may_pass(user, above.stat()):
+            raise ScenarioError(
+                f"server.user: {server.user} cannot get to temporary files, because {above} is closed to it; "
+                "set TMPDIR to a folder that it can get to, such as /tmp"
+            )
+
+
+def _may_pass(user: pwd.struct_passwd, folder: os.stat_result) -> bool:
+    if folder.st_uid == user.pw_uid:
+        return bool(folder.st_mode & stat.S_IXUSR)
+    if folder.st_gid in os.getgrouplist(user.pw_name, user.pw_gid):
+        return bool(folder.st_mode & stat.S_IXGRP)
+    return bool(folder.st_mode & stat.S_IXOTH)
 
 
 def _check_trust(tls: Tls) -> None:

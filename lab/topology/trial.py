@@ -124,7 +124,7 @@ def _with_real_server(
         watch = _play(bench, folder, order, {**environment, **real.order.environment})
         bench.line.end_all()  # or the rows of one that lives on would move under its feet
     if watch.refused:
-        raise refusal(real)
+        raise refusal(real, folder)
     server, texts = take_in(real, watch, folder)
     record = _record(planned, arm, order, watch)
     return replace(record, server=server, error_texts=tuple(sorted(texts.items())))

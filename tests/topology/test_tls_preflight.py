@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import shutil
 import socket
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -135,3 +138,17 @@ def test_trust_that_holds_no_certificate_is_said(content: str | None, message: s
 
     with pytest.raises(ScenarioError, match=rf"tls\.trust: .*{message}"):
         checked(*EXTERNAL, f"tls.trust={file}")
+
+
+@pytest.mark.parametrize(
+    ("mode", "group", "open_to_it"),
+    [(0o700, "root", False), (0o701, "root", True), (0o710, "root", False), (0o710, "nogroup", True)],
+)
+def test_a_temporary_folder_that_is_closed_to_a_server_s_user_is_said(mode: int, group: str, open_to_it: bool) -> None:
+    with tempfile.TemporaryDirectory(prefix="lab-") as temporary:
+        closed = Path(temporary)
+        shutil.chown(closed, group=group)
+        closed.chmod(mode)
+        words = rf'^x\.toml: arm "httpd.*": server\.user: nobody cannot get to temporary files, because {closed} is closed'
+        with contextlib.nullcontext() if open_to_it else pytest.raises(ScenarioError, match=words):
+            checked("tls.server=httpd", "server.user=nobody", folder=closed / "lab-token-1")
