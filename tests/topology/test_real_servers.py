@@ -139,7 +139,9 @@ def test_the_population_is_what_the_scenario_asks_for(name: str, trials: dict[st
 
 
 def test_threads_serve_where_there_are_threads(trials: dict[str, Sealed]) -> None:
-    threads = {name: tables["topology"]["threads"] for name, tables in ARMS.items() if "threads" in tables.get("topology", {})}
+    threads = {
+        name: tables["topology"]["threads"] for name, tables in ARMS.items() if "threads" in tables.get("topology", {})
+    }
     served = {name: trials[name].connections_of("server").groupby("process").tid.nunique().max() for name in threads}
     assert all(served[name] <= threads[name] for name in threads)
     assert max(served.values()) > 1  # httpd gives a connection to whichever thread is idle

@@ -149,6 +149,8 @@ def test_a_temporary_folder_that_is_closed_to_a_server_s_user_is_said(mode: int,
         closed = Path(temporary)
         shutil.chown(closed, group=group)
         closed.chmod(mode)
-        words = rf'^x\.toml: arm "httpd.*": server\.user: nobody cannot get to temporary files, because {closed} is closed'
+        words = (
+            rf'^x\.toml: arm "httpd.*": server\.user: nobody cannot get to temporary files, because {closed} is closed'
+        )
         with contextlib.nullcontext() if open_to_it else pytest.raises(ScenarioError, match=words):
             checked("tls.server=httpd", "server.user=nobody", folder=closed / "lab-token-1")

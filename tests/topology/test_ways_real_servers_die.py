@@ -163,7 +163,9 @@ def _not_of_a_token(folder: Path, user: str) -> None:
 PROXY = '[token]\nkind = "p11kit-proxy"\n'
 REFUSED = {
     "httpd, wrong PIN": Refused("httpd", "PIN incorrect", _wrong_pin),
-    "httpd with the provider, wrong PIN": Refused("httpd", "CKR_PIN_INCORRECT", _wrong_pin, tables='bridge = "provider"\n'),
+    "httpd with the provider, wrong PIN": Refused(
+        "httpd", "CKR_PIN_INCORRECT", _wrong_pin, tables='bridge = "provider"\n'
+    ),
     "nginx, wrong PIN": Refused("nginx", "PIN incorrect", _wrong_pin),
     "stunnel, wrong PIN": Refused("stunnel", "PIN incorrect", _wrong_pin),
     "httpd, no such key": Refused("httpd", "object not found", _no_such_key),
@@ -175,7 +177,9 @@ REFUSED = {
     "httpd, port in use": Refused("httpd", "Address already in use", takes_port=True),
     "nginx, port in use": Refused("nginx", "Address already in use", takes_port=True),
     "stunnel, port in use": Refused("stunnel", "Address already in use", takes_port=True),
-    "httpd as a daemon, wrong PIN": Refused("httpd", "PIN incorrect", _wrong_pin, tables="[server]\nforeground = false\n"),
+    "httpd as a daemon, wrong PIN": Refused(
+        "httpd", "PIN incorrect", _wrong_pin, tables="[server]\nforeground = false\n"
+    ),
     "httpd, closed token": Refused("httpd", "AH0", tables=PROXY, closes_token=True),
     "nginx, closed token": Refused("nginx", "emerg", tables=PROXY, closes_token=True),
     "stunnel, closed token": Refused("stunnel", "[!]", tables=PROXY, closes_token=True),
