@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from docs import pictures
+from docs import figures
 from lab import program
 from lab.scenario import parse
-from tests.runs import Place
+from tests.runs import Place, open_folder
 
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "bug-42688.md").read_text()
@@ -22,7 +22,7 @@ ARMS = [arm.name for arm in parse(SCENARIO.read_text(), SCENARIO.name).arms]
 MEASURES = re.compile(r"python -m lab (scenarios/\S+\.toml)(.*)")
 OTHERS = {
     "python -m lab report results/bug-42688": "tests/commands, on other run folders",
-    "python -m docs.pictures results/bug-42688": "test_the_pictures_and_tables_are_made_from_a_run",
+    "python -m docs.figures results/bug-42688": "test_the_pictures_and_tables_are_made_from_a_run",
 }
 
 
@@ -46,9 +46,9 @@ def test_a_command_of_the_page_is_one_that_is_taken(command: str, tmp_path: Path
 
 
 def test_the_page_and_its_pictures_are_about_the_arms_of_the_scenario() -> None:
-    shown = {*pictures.PREPARED, *pictures.NEITHER, *pictures.HTTPD}
+    shown = {*figures.PREPARED, *figures.NEITHER, *figures.HTTPD}
     assert shown == set(ARMS)
-    assert {*pictures.FIRST, *(arm for pair in pictures.PAIRS for arm in pair)} <= shown
+    assert {*figures.FIRST, *(arm for pair in figures.PAIRS for arm in pair)} <= shown
     named = set(re.findall(r"`((?:A|B|neither|httpd)-[a-z0-9-]*[a-z0-9])`", PAGE))
     assert named == shown
 
@@ -60,14 +60,14 @@ def test_every_link_and_picture_of_the_page_is_there() -> None:
     }
     for link in found:
         assert link[1:] in headings if link.startswith("#") else (ROOT / "docs" / link).exists(), link
-    assert {f"pictures/{name}" for name in pictures.DRAWN} <= set(found)
+    assert {f"pictures/{name}" for name in figures.DRAWN} <= set(found)
 
 
 def test_the_marks_of_the_page_are_the_parts_that_are_made_and_no_other_text_is_changed() -> None:
     marks = re.findall(r"<!-- (\w+): ", PAGE)
-    assert sorted(marks) == sorted(pictures.BLOCKS)
+    assert sorted(marks) == sorted(figures.BLOCKS)
     assert PAGE.count("<!-- end -->") == len(marks)
-    emptied = pictures.renewed(PAGE, dict.fromkeys(marks, "new"))
+    emptied = figures.renewed(PAGE, dict.fromkeys(marks, "new"))
     assert emptied.count(" -->\nnew\n<!-- end -->") == len(marks)
     strip = re.compile(r"(<!-- \w+: .*? -->).*?(<!-- end -->)", re.DOTALL)
     assert strip.sub(r"\1\2", emptied) == strip.sub(r"\1\2", PAGE)
@@ -76,23 +76,24 @@ def test_the_marks_of_the_page_are_the_parts_that_are_made_and_no_other_text_is_
 def test_the_pictures_and_tables_are_made_from_a_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    place = Place(tmp_path)
-    place.run(SCENARIO, "--set", "blocks=1")
+    with open_folder() as elsewhere:
+        place = Place(tmp_path, elsewhere)
+        place.run(SCENARIO, "--set", "blocks=1")
     page = tmp_path / "page.md"
     page.write_text(PAGE)
-    monkeypatch.setattr(pictures, "PAGE", page)
-    monkeypatch.setattr(pictures, "PICTURES", tmp_path / "pictures")
-    assert pictures.main(place.out) == 0
+    monkeypatch.setattr(figures, "PAGE", page)
+    monkeypatch.setattr(figures, "PICTURES", tmp_path / "pictures")
+    assert figures.main(place.out) == 0
     told = capsys.readouterr().out
-    assert {path.name for path in (tmp_path / "pictures").iterdir()} == set(pictures.DRAWN)
+    assert {path.name for path in (tmp_path / "pictures").iterdir()} == set(figures.DRAWN)
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in (tmp_path / "pictures").iterdir())
     assert str(place.summary()["arms"]["neither-prefork"]["planned"]) in told
     assert all(text in page.read_text() for text in re.split(r"\n\n\w+:\n\n", told.strip())[1:])
 
 
 def test_a_folder_that_is_no_run_of_the_scenario_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert pictures.main(tmp_path) == 2
-    assert pictures.main(ROOT / "results" / "reference") == 2
+    assert figures.main(tmp_path) == 2
+    assert figures.main(ROOT / "results" / "reference") == 2
     refused = capsys.readouterr().err.splitlines()
     assert refused[0].endswith("is no run folder (it has no scenario.json)")
     assert "no run of bug-42688, it lacks A-4-hosts-by-ip, " in refused[1]

@@ -1,6 +1,6 @@
 """The pictures and tables of docs/bug-42688.md, from a run folder of scenarios/bug-42688.toml.
 
-    python -m docs.pictures RUN
+    python -m docs.figures RUN
 
 draws docs/pictures/bug-42688-*.png, puts the tables and the short answer, which have all figures of the page, between
 its marks, and prints them. The figures are those of lab.analysis; the intervals are those of the lab's comparisons,
@@ -535,5 +535,5 @@ def main(folder: Path) -> int:
 
 if __name__ == "__main__":
     if len(sys.argv) != 2:
-        sys.exit("usage: python -m docs.pictures RUN")
+        sys.exit("usage: python -m docs.figures RUN")
     sys.exit(main(Path(sys.argv[1])))
