@@ -47,6 +47,8 @@ class Beside:
             if status is not None:
                 raise LabFault(f"{name} ended with status {status} before it was ready, see stderr.log")
             if time.monotonic() > until_s:
+                os.killpg(started.pid, signal.SIGKILL)
+                started.wait()
                 raise LabFault(f"{name} was not ready in {_READY_S:g} s: {order.ready} is not there")
             time.sleep(_LOOK_AGAIN_S)
         return Beside(order, started)

@@ -113,9 +113,9 @@ def test_an_ipv6_client_has_its_port() -> None:
 def test_children_that_a_signal_ended_are_told() -> None:
     log = read(
         "2026-11-24 18:14:11.369560 15947 15947 - - notice AH00052: child pid 15948 exit signal Segmentation fault (11)\n"  # noqa: E501
-        "2026-11-24 18:14:11.369561 15947 15947 - - error AH00052: child pid 15951 exit signal Killed (9)\n"
+        "2026-11-24 18:14:11.369561 15947 15947 - - error AH00052: child pid 15951 exit signal Aborted (6)\n"
     )
-    assert dict(log.crashes) == {15948: 11, 15951: 9}
+    assert dict(log.crashes) == {15948: 11, 15951: 6}
     assert log.entries == ()
 
 
