@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import tempfile
 import uuid
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,14 @@ PATIENCE_S = 5.0
 
 LOOK_AGAIN_S = 0.01
 SERVERS = ("apache2", "httpd", "nginx", "stunnel", "stunnel4", "p11-kit-server", "p11-kit-remote")
+
+
+@contextmanager
+def open_folder() -> Iterator[Path]:
+    """A folder that a real server's workers can get to, as pytest's are not."""
+    with tempfile.TemporaryDirectory(prefix="lab-test-") as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import tomllib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any
 import pytest
 
 from lab import program
-from tests.runs import Place, balanced
+from tests.runs import Place, balanced, open_folder
 
 SCENARIOS = Path(__file__).parent.parent / "scenarios"
 NAMES = sorted(path.stem for path in SCENARIOS.glob("*.toml"))
@@ -36,16 +37,18 @@ class Shipped:
 
 
 @pytest.fixture(scope="module", params=NAMES)
-def shipped(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Shipped:
-    place = Place(tmp_path_factory.mktemp(request.param))
-    done = place.run(SCENARIOS / f"{request.param}.toml", "--set", "blocks=1")
-    assert place.leftovers() == []
-    return Shipped(request.param, place, done)
+def shipped(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shipped]:
+    with open_folder() as elsewhere:
+        place = Place(tmp_path_factory.mktemp(request.param), elsewhere)
+        done = place.run(SCENARIOS / f"{request.param}.toml", "--set", "blocks=1")
+        assert place.leftovers() == []
+        yield Shipped(request.param, place, done)
 
 
 def test_there_is_a_scenario_for_each_question() -> None:
     assert NAMES == [
         "bridges",
+        "bug-42688",
         "churn",
         "cost-of-a-context",
         "event-stall",
@@ -56,6 +59,7 @@ def test_there_is_a_scenario_for_each_question() -> None:
         "prefork-worker-event",
         "python-pkcs11-in-threads",
         "shared-vs-per-process",
+        "stacks",
         "static-rsa",
         "threads-without-locking",
         "vhosts",

@@ -108,6 +108,8 @@ def _restart(found: Sequence[Restart]) -> dict[str, Any]:
             "peak": max(one.workers_peak for one in found),
             "ratio": max(ratio, default=None),
             "doubled": any(value >= 2 for value in ratio),
+            "least": min((one.workers_least for one in found if one.workers_least is not None), default=None),
+            "none_ms": _spread([one.none_ms for one in found if one.none_ms is not None]),
         },
         "old": {
             "left": sum(one.left for one in found),

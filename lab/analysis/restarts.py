@@ -80,6 +80,8 @@ class Restart:
     reload_ms: float | None  # after the release; None: there was no reload, children ended by themselves
     workers_before: int | None
     workers_peak: int
+    workers_least: int | None  # after the reload, until it was settled
+    none_ms: float | None  # how long, in that time, there was no worker at all
     left: int  # workers of before that left during the load
     stayed: int
     leave_ms: tuple[float, ...]  # after the reload, of those that left
@@ -181,6 +183,8 @@ class Restarts:
             reload_ms=None if reload_ns is None else (reload_ns - self._start_ns) / 1e6,
             workers_before=_at(self.workers, at_ns) if self._workers else None,
             workers_peak=_highest(self.workers, at_ns, edge_ns),
+            workers_least=_lowest(self.workers, at_ns, edge_ns) if reload_ns is not None else None,
+            none_ms=_none_ns(self.workers, at_ns, edge_ns) / 1e6 if reload_ns is not None and self._workers else None,
             left=len(left),
             stayed=len(old) - len(left),
             leave_ms=tuple(((p.gone_ns or 0) - at_ns) / 1e6 for p in left) if reload_ns is not None else (),
@@ -295,6 +299,19 @@ def _highest(level: Level, since_ns: int, until_ns: int) -> int:
     first, last = (int(np.searchsorted(level[0], edge, "right")) for edge in (since_ns, until_ns))
     inside: Any = level[1][first:last]
     return max(_at(level, since_ns), int(inside.max()) if inside.size else 0)
+
+
+def _lowest(level: Level, since_ns: int, until_ns: int) -> int:
+    """The lowest number from since_ns until until_ns, ends included."""
+    return -_highest((level[0], -level[1]), since_ns, until_ns)
+
+
+def _none_ns(level: Level, since_ns: int, until_ns: int) -> int:
+    """How long it was 0 from since_ns until until_ns."""
+    first, last = (int(np.searchsorted(level[0], edge, "right")) for edge in (since_ns, until_ns))
+    edges = np.concatenate([[since_ns], level[0][first:last], [until_ns]])
+    number = np.concatenate([[_at(level, since_ns)], level[1][first:last]])
+    return int(np.diff(edges)[number == 0].sum())
 
 
 def _thinned(level: Level, start_ns: int) -> Level:

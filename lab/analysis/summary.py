@@ -54,12 +54,16 @@ def summarise(
     }
     shares = {name: validity.generator_share(trials) for name, trials in by_arm.items()}
     reasons = [*faults, *strangers, *validity.invalid_because(arms, by_arm, latencies, partial)]
+    known = {arm.name: arm for arm in arms}
     comparisons = compare(
         [arm.name for arm in arms if arm.workload != "null"] or [arm.name for arm in arms],
         by_arm,
         margins,
         seed,
-        lambda metric, baseline, arm: validity.doubt(metric, baseline, arm, latencies, shares),
+        lambda metric, baseline, arm: (
+            validity.unlike(metric, known[baseline], known[arm])
+            or validity.doubt(metric, baseline, arm, latencies, shares)
+        ),
     )
     return {
         "schema": SCHEMA,

@@ -8,7 +8,8 @@ at that quantile must not exceed 10 % of the response there. Service, which is c
 verdict in any case.
 
 A generator of handshakes does half of each handshake itself. Where it took more than 90 % of a processor, what clients
-waited for may have been their own generator, so nothing that they saw carries a verdict.
+waited for may have been their own generator, so nothing that they saw carries a verdict. Nor does a cold start that is
+counted otherwise in one arm than in the other.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from lab.analysis.quantiles import FLOORS, QUANTILES
 
 LATE_SHARE: Final = 0.10
 BUSY_SHARE: Final = 0.90
+REAL: Final = ("httpd", "nginx", "stunnel")
+"""Servers whose set-up the lab does not see, but for the calls of their library."""
 _COUNTED_FROM_INTENDED: Final = frozenset({"response_ms", "lag_ms"})
 _SEEN_BY_CLIENTS: Final = frozenset({"response_ms", "service_ms", "lag_ms", "throughput_hz", "where_ms"})
 
@@ -70,6 +73,20 @@ def doubt(
     shares: of the processor time that its busiest generator could have had, by arm; None where there is none.
     """
     return _late_in(metric, baseline, arm, latencies) or _busy_in(metric, baseline, arm, shares)
+
+
+def unlike(metric: str, baseline: ArmInfo, arm: ArmInfo) -> str | None:
+    """Why the figures of two arms do not measure the same thing, or None.
+
+    The cold start of a real server is that of its library's calls; the lab's own has its set-up and a handshake in it.
+    """
+    servers = [one.server for one in (baseline, arm)]
+    if metric.partition(".")[0] != "cold_ms" or servers[0] == servers[1] or not set(servers) & set(REAL):
+        return None
+    return (
+        f"the server of {baseline.name} is {servers[0]} and that of {arm.name} {servers[1]}: the cold start of a real"
+        " server is told from its calls, without a handshake"
+    )
 
 
 def generator_share(trials: Sequence[TrialFacts]) -> float | None:

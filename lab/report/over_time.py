@@ -29,8 +29,8 @@ Shown = tuple[str, int, OverTime]
 """An arm's name, the number of its trial, and what went on."""
 
 
-def shown(trials: Sequence[TrialFacts]) -> list[Shown]:
-    """The first such trial of each arm that is whole and valid, or else the first."""
+def shown(trials: Sequence[TrialFacts], arms: Sequence[str] = ()) -> list[Shown]:
+    """The first such trial of each arm that is whole and valid, or else the first; in the order of the arms."""
     found: dict[str, tuple[bool, Shown]] = {}
     for trial in trials:
         over = trial.server.over_time if trial.server is not None else None
@@ -38,7 +38,8 @@ def shown(trials: Sequence[TrialFacts]) -> list[Shown]:
             continue
         if trial.arm not in found or (trial.usable and not found[trial.arm][0]):
             found[trial.arm] = (trial.usable, (trial.arm, trial.number, over))
-    return [each for _, each in found.values()][:ARMS_SHOWN]
+    ordered = [*(arm for arm in arms if arm in found), *(arm for arm in found if arm not in arms)]
+    return [found[arm][1] for arm in ordered][:ARMS_SHOWN]
 
 
 def draw(figure: Any, found: Sequence[Shown]) -> None:
@@ -63,7 +64,7 @@ def _panel(axes: Axes, over: OverTime) -> None:
 
     begin, end = -_BEFORE_S, over.until_ns / _NS_PER_S
     failed = over.failed_ns / _NS_PER_S
-    edges = np.linspace(0, max(end, _BEFORE_S), _BINS + 1)
+    edges = _edges(max(end, _BEFORE_S))
     counts, _ = np.histogram(failed, edges)
     most = 1
     for level, (colour, style, _) in ((over.workers, _WORKERS), (over.sessions, _SESSIONS)):
@@ -85,6 +86,13 @@ def _panel(axes: Axes, over: OverTime) -> None:
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(axis="y", alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
+
+
+def _edges(end: float) -> Any:
+    """Of bins of 1, 2 or 5 times a power of ten, in s, from 0 to end or a little later; about _BINS of them."""
+    power = 10.0 ** np.floor(np.log10(end / _BINS))
+    width = next((power * factor for factor in (1, 2, 5) if power * factor * _BINS >= end), 10 * power)
+    return width * np.arange(np.ceil(end / width) + 1)
 
 
 def _failed(axes: Axes, edges: Any, counts: Any) -> None:

@@ -62,7 +62,7 @@ def draw(summary: Mapping[str, Any], trials: Sequence[TrialFacts], file: Path) -
     arms = list(summary["arms"])
     told = any(arm["where_ms"] for arm in summary["arms"].values())
     height = 2.4 + max(0.55 * len(arms), 1.2)
-    changed = over_time.shown(trials)
+    changed = over_time.shown(trials, arms)
     lower = over_time.HEIGHT if changed else 0.0
     figure = Figure(figsize=(14.5 if told else 11, height + lower), layout="constrained")
     upper: Any = figure

@@ -106,6 +106,8 @@ def _restart(found: Mapping[str, Any]) -> Iterator[str]:
     if old["leave_ms"]["max"] is not None:
         text += f", after {_spread(old['leave_ms'])}"
     sessions = found["sessions"]
+    if people["none_ms"]["max"]:
+        text += f"; none at all for {_spread(people['none_ms'])}"
     before = f"{count(sessions['before'])} before, " if reload else ""
     yield f"{text}; sessions open: {before}{sessions['peak']:,} at most"
     if reload:

@@ -115,21 +115,22 @@ def _group(user: str) -> int:
 
 
 def _population(topology: Topology) -> Iterator[str]:
-    """A population that neither grows nor shrinks with the load."""
+    """A population that neither grows nor shrinks with the load. It is never idle enough for httpd, which therefore
+    replaces whoever ended, at the latest when it looks after its children, once in a second."""
     processes, threads = topology.processes, topology.threads
     yield f"StartServers {processes}"
     if topology.kind == "prefork":
         yield f"ServerLimit {processes}"
         yield f"MaxRequestWorkers {processes}"
-        yield "MinSpareServers 1"
-        yield f"MaxSpareServers {processes}"
+        yield f"MinSpareServers {processes}"
+        yield f"MaxSpareServers {processes + 1}"
     else:
         yield f"ServerLimit {2 * processes}"  # room for the new ones of a graceful restart beside the old
         yield f"ThreadLimit {threads}"
         yield f"ThreadsPerChild {threads}"
         yield f"MaxRequestWorkers {processes * threads}"
-        yield "MinSpareThreads 1"
-        yield f"MaxSpareThreads {processes * threads}"
+        yield f"MinSpareThreads {processes * threads}"
+        yield f"MaxSpareThreads {(processes + 1) * threads}"
     yield f"MaxConnectionsPerChild {topology.connections_per_child or 0}"
 
 

@@ -51,7 +51,7 @@ def _engine(start: str, library: Path, tap: Path) -> list[str]:
     return [
         *(f"[{start}]", f"engines = {_OURS}_engines"),
         *(f"[{_OURS}_engines]", f"pkcs11 = {_OURS}_engine"),
-        *(f"[{_OURS}_engine]", "engine_id = pkcs11", f"dynamic_path = {library}", f"MODULE_PATH = {tap}", "init = 0"),
+        *(f"[{_OURS}_engine]", "engine_id = pkcs11", f"dynamic_path = {library}", f"MODULE_PATH = {tap}", "init = 1"),
     ]
 
 

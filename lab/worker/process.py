@@ -81,15 +81,15 @@ def descendants(pid: int) -> dict[int, int]:
     waiting = [pid]
     while waiting:
         parent = waiting.pop()
-        for child in _children(parent):
+        for child in children(parent):
             if child not in found:
                 found[child] = parent
                 waiting.append(child)
     return found
 
 
-def _children(pid: int) -> list[int]:
-    """Children of all its threads; none where it is gone."""
+def children(pid: int) -> list[int]:
+    """pids of the children of all its threads, zombies included; none where it is gone."""
     found = []
     try:
         for thread in os.listdir(f"/proc/{pid}/task"):

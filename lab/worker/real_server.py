@@ -22,11 +22,13 @@ from lab.errors import LabFault
 from lab.record.order import ServerOrder, TrialOrder
 from lab.worker.beside import Beside, start_all
 from lab.worker.family import Child, generator
-from lab.worker.process import adopt_orphans, descendants, listens, pss_kib, started_ns, user_of
+from lab.worker.process import adopt_orphans, children, descendants, listens, pss_kib, started_ns, user_of
 from lab.worker.root import Root, report
 
 _LOOK_AGAIN_S: Final = 0.1  # births are seen this late, and dated by the kernel; more often would cost the server time
 _LOOK_FOR_LISTENER_S: Final = 0.02
+_GLANCE_S: Final = 0.002  # after a reload or a kill: httpd changes its workers in less than a tick of the kernel
+_GLANCE_FOR_S: Final = 1.5  # httpd looks after its children once in a second
 _READY_S: Final = 20.0
 _STEADY_LOOKS: Final = 5  # so many looks without a birth, before the load begins
 _STOP_S: Final = 5.0
@@ -52,6 +54,16 @@ class Tree:
     members: dict[int, Member] = field(default_factory=dict)  # by pid
     first: int | None = None  # pid of the process that was started
     looked_ns: int = 0  # when, the last time
+    glanced_ns: int = 0  # when there was last seen to be no child that look() had not found
+    glanced_at: int = 0  # whose: its pid
+
+    def glance(self, pid: int) -> bool:
+        """Whether this process may have children that look() has not found. It costs far less than a look."""
+        at_ns = time.monotonic_ns()
+        if any(child not in self.members for child in children(pid)):
+            return True
+        self.glanced_ns, self.glanced_at = at_ns, pid
+        return False
 
     def look(self) -> list[Member]:
         """Those that were born since the last look."""
@@ -72,8 +84,8 @@ class Tree:
             self.first = self.first or pid
             if parent == os.getpid() and pid != self.first:
                 parent = self.first  # a daemon, whose parent had ended before anybody looked
-            # the kernel counts in ticks of 10 ms, and at the last look this one was not there yet
-            at_ns = max(started_ns(pid) or 0, before_ns)
+            # the kernel counts in ticks of 10 ms, and at the last look, or glance, this one was not there yet
+            at_ns = max(started_ns(pid) or 0, before_ns, self.glanced_ns if parent == self.glanced_at else 0)
             report("born", process=member.process, pid=pid, role=member.role, parent=parent, at_ns=at_ns)
             born.append(member)
         return born
@@ -225,6 +237,18 @@ class ServerRoot(Root):
             self._look()
             while self.happenings and self.happenings[0][0] <= time.monotonic_ns():
                 self.happenings.pop(0)[1]()
+                self._glance()
+
+    def _glance(self) -> None:
+        """Sees closely when the master has new children, for a while after something happened to it."""
+        assert self.master is not None
+        until_s = time.monotonic() + _GLANCE_FOR_S
+        if self.happenings:
+            until_s = min(until_s, self.happenings[0][0] / 1e9)
+        while time.monotonic() < until_s and any(not (child.ended or child.finished) for child in self.children):
+            if self.tree.glance(self.master.pid):
+                self._look()
+            self._until(lambda child: child.finished, _GLANCE_S)
 
     # end
 

@@ -68,15 +68,26 @@ def test_each_new_child_tells_what_its_first_handshake_took() -> None:
 
 def test_a_population_that_doubles_is_said_to() -> None:
     arm = summary_of(reloaded())["real_server"]["restart"]
-    assert arm["population"] == {"before": 2, "peak": 3, "ratio": 1.5, "doubled": False}
+    population = {"before": 2, "peak": 3, "ratio": 1.5, "doubled": False, "least": 1}
+    assert arm["population"] == population | {"none_ms": {"median": 0, "max": 0}}
     builder = opened(TrialBuilder())
     processes = (child(2), child(3, gone=700), child(4, born=510), child(5, born=520))
     facts = examined(builder, *processes, server={"reload_ns": 500.0})
     arm = summary_of(facts)["real_server"]["restart"]
-    assert arm["population"] == {"before": 2, "peak": 4, "ratio": 2.0, "doubled": True}
+    population = {"before": 2, "peak": 4, "ratio": 2.0, "doubled": True, "least": 2}
+    assert arm["population"] == population | {"none_ms": {"median": 0, "max": 0}}
     assert arm["old"] == {"left": 1, "stayed": 1, "leave_ms": {"median": 200, "max": 200}}
     assert (arm["children"]["born"], arm["children"]["served"]) == (2, 0)
     assert arm["children"]["first_handshake_ms"] == {"median": None, "max": None}
+
+
+def test_a_time_without_any_worker_is_told() -> None:
+    builder = opened(TrialBuilder())
+    served(builder, 4, 540, 1)
+    processes = (child(2, gone=503), child(3, gone=510), child(4, born=540), child(5, born=560))
+    facts = examined(builder, *processes, planned=1, server={"reload_ns": 500.0})
+    assert (restart_of(facts).workers_least, restart_of(facts).none_ms) == (0, 30)
+    assert summary_of(facts)["real_server"]["restart"]["population"]["none_ms"] == {"median": 30, "max": 30}
 
 
 def test_the_summary_adds_trials_up_and_pools_their_children() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from lab.analysis.arms import arms_of
 from lab.analysis.latency import Latency
-from lab.analysis.validity import BUSY_SHARE, doubt, generator_share, invalid_because
+from lab.analysis.validity import BUSY_SHARE, doubt, generator_share, invalid_because, unlike
 from tests.sealed_run import SCENARIO
 from tests.trial_builder import record, steady, worker
 
@@ -45,3 +45,14 @@ def test_a_generator_s_share_is_the_median_of_the_busiest_of_each_usable_trial()
     assert generator_share(trials) == 0.5
     assert generator_share([usable]) is None
     assert generator_share([replace(trials[0], partial=True)]) is None
+
+
+def test_the_cold_start_of_a_real_server_is_not_judged_against_the_lab_s_own() -> None:
+    lab, httpd, nginx = (replace(ARMS[0], name=name, server=name) for name in ("lab", "httpd", "nginx"))
+    because = unlike("cold_ms.total", lab, httpd)
+    assert because is not None
+    assert because.startswith("the server of lab is lab and that of httpd httpd")
+    assert unlike("cold_ms.login", httpd, nginx) is not None
+    assert unlike("response_ms.p50", lab, httpd) is None
+    assert unlike("cold_ms.total", httpd, replace(httpd, name="other")) is None
+    assert unlike("cold_ms.total", lab, replace(lab, server=None)) is None

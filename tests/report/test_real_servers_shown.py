@@ -131,6 +131,7 @@ def test_the_picture_has_a_panel_over_time_where_something_changed(tmp_path: Pat
     changed = [reloaded("reload", 1)[1], reloaded("kill", 2, kill=True)[1], reloaded("reload", 3)[1]]
     assert [(arm, number) for arm, number, _ in over_time.shown(changed)] == [("reload", 1), ("kill", 2)]
     calm = forked(TrialBuilder(), 2, 3).examine(server_trial(master(), child(2), child(3), arm="reload"))
+    assert [arm for arm, _, _ in over_time.shown(changed, ["kill", "reload"])] == ["kill", "reload"]
     assert over_time.shown([calm, trial()]) == []
     for name, facts in (("changed", changed), ("calm", [calm])):
         draw(summary(*facts), facts, tmp_path / f"{name}.png")

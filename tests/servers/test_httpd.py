@@ -89,11 +89,11 @@ def test_each_host_has_its_name_its_key_and_an_address(
 POPULATIONS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "prefork": (
         (PREFORK, "topology.processes=3"),
-        ("StartServers 3", "ServerLimit 3", "MaxRequestWorkers 3", "MaxSpareServers 3", "MaxConnectionsPerChild 0"),
+        ("StartServers 3", "ServerLimit 3", "MaxRequestWorkers 3", "MinSpareServers 3", "MaxConnectionsPerChild 0"),
     ),
     "worker": (
         (WORKER, "topology.processes=3", "topology.threads=5"),
-        ("StartServers 3", "ThreadsPerChild 5", "ThreadLimit 5", "MaxRequestWorkers 15", "MaxSpareThreads 15"),
+        ("StartServers 3", "ThreadsPerChild 5", "ThreadLimit 5", "MaxRequestWorkers 15", "MinSpareThreads 15"),
     ),
     "event that ends after its share": (
         (EVENT, "topology.threads=2", "topology.connections_per_child=7", ONE),

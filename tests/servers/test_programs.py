@@ -63,7 +63,9 @@ def test_a_variable_that_names_no_program_is_an_error(
     if there:
         file.write_text("")
     monkeypatch.setenv("LAB_HTTPD", str(file))
-    with pytest.raises(ScenarioError, match=f"^tls.server: httpd: LAB_HTTPD names {file}, .* apache2 is used$"):
+    with pytest.raises(
+        ScenarioError, match=f"^tls.server: httpd: LAB_HTTPD names {file}, which is no program; .* apache2 is used$"
+    ):
         find_program("httpd")
 
 

@@ -32,9 +32,9 @@ def _httpd(kind: str, processes: int, threads: int | None = None, **more: Any) -
     return {"topology": topology | ({"threads": threads} if threads else {}), "tls": {"server": "httpd"} | more}
 
 
-STATIC: dict[str, Any] = {"version": "1.2", "key_exchange": "rsa"}
-BY_IP: dict[str, Any] = {"vhosts": 2, "vhost_by": "ip"}
-PROVIDER: dict[str, Any] = {"bridge": "provider"}
+STATIC = {"version": "1.2", "key_exchange": "rsa"}
+BY_IP = {"vhosts": 2, "vhost_by": "ip"}
+PROVIDER = {"bridge": "provider"}
 RSA = {"workload": {"kind": "handshake", "key": "rsa-2048"}}
 DAEMON = {"server": {"foreground": False}}
 
@@ -138,13 +138,10 @@ def test_the_population_is_what_the_scenario_asks_for(name: str, trials: dict[st
     assert one.trial["server"]["ready_ns"] < one.trial["released_ns"]
 
 
-def shape(tables: Mapping[str, Any]) -> Mapping[str, Any]:
-    found: Mapping[str, Any] = tables.get("topology", {})
-    return found
-
-
 def test_threads_serve_where_there_are_threads(trials: dict[str, Sealed]) -> None:
-    threads = {name: tables["topology"]["threads"] for name, tables in ARMS.items() if "threads" in shape(tables)}
+    threads = {
+        name: tables["topology"]["threads"] for name, tables in ARMS.items() if "threads" in tables.get("topology", {})
+    }
     served = {name: trials[name].connections_of("server").groupby("process").tid.nunique().max() for name in threads}
     assert all(served[name] <= threads[name] for name in threads)
     assert max(served.values()) > 1  # httpd gives a connection to whichever thread is idle
@@ -167,7 +164,7 @@ def test_httpd_replaces_a_child_after_its_share(trials: dict[str, Sealed]) -> No
 def test_a_reload_has_its_instant_and_new_workers_of_the_same_master(name: str, trials: dict[str, Sealed]) -> None:
     one = trials[name]
     reloaded_ns = one.trial["server"]["reload_ns"]
-    assert reloaded_ns >= one.trial["released_ns"] + 200_000_000
+    assert reloaded_ns - one.trial["released_ns"] - 200_000_000 >= 0
     (master,) = of_servers(one, "master")
     workers = of_servers(one, "worker")
     old = [worker for worker in workers if worker["born_ns"] < reloaded_ns]

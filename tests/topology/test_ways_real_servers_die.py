@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import signal
 import socket
@@ -26,15 +25,14 @@ from lab.servers.kinds import server_of
 from lab.servers.model import Server, ServerLog, ServerName, Site
 from lab.tokens.handing_over import hand_over
 from lab.tokens.model import Secret
-from lab.worker.process import listens
 from tests.combined import Sealed, sealed
 from tests.external_servers import apache, identity
 from tests.runs import SERVERS, Place, balanced
 from tests.secrecy import holders, needles
+from tests.topology.test_ways_servers_die import free_port
 from tests.topology.test_ways_to_die import claimed, root_of
 
 PASSABLE = 0o711
-FIRST_PORT, LAST_PORT, PIDS = 10_000, 20_000, 9_000
 WRONG_PIN = "4711-of-nobody"
 SHORT = '[load]\narrivals = "paced"\nrate_hz = 50\nwarmup_s = 0\nduration_s = 0.2\n'
 LONG = '[load]\narrivals = "paced"\nrate_hz = 100\nwarmup_s = 0\nduration_s = 30\n'
@@ -87,13 +85,8 @@ def processes_at(root: Path) -> set[int]:
     return {master.pid, *(child.pid for child in master.children(recursive=True))}
 
 
-def free_port() -> int:
-    """One that nobody listens at, below those that the kernel gives away, and no other module's or worker's."""
-    return next(port for port in range(FIRST_PORT + os.getpid() % PIDS, LAST_PORT) if not listened_at(port))
-
-
 def listened_at(port: int) -> bool:
-    return listens("127.0.0.1", port)
+    return any(c.laddr.port == port and c.status == psutil.CONN_LISTEN for c in psutil.net_connections("tcp4"))
 
 
 @pytest.fixture(autouse=True)
@@ -166,12 +159,12 @@ def _not_of_a_token(folder: Path, user: str) -> None:
         hand_over(folder, user)
 
 
-PROVIDER = 'bridge = "provider"\n'
-DAEMON = "[server]\nforeground = false\n"
 PROXY = '[token]\nkind = "p11kit-proxy"\n'
 REFUSED = {
     "httpd, wrong PIN": Refused("httpd", "PIN incorrect", _wrong_pin),
-    "httpd with the provider, wrong PIN": Refused("httpd", "CKR_PIN_INCORRECT", _wrong_pin, tables=PROVIDER),
+    "httpd with the provider, wrong PIN": Refused(
+        "httpd", "CKR_PIN_INCORRECT", _wrong_pin, tables='bridge = "provider"\n'
+    ),
     "nginx, wrong PIN": Refused("nginx", "PIN incorrect", _wrong_pin),
     "stunnel, wrong PIN": Refused("stunnel", "PIN incorrect", _wrong_pin),
     "httpd, no such key": Refused("httpd", "object not found", _no_such_key),
@@ -183,7 +176,9 @@ REFUSED = {
     "httpd, port in use": Refused("httpd", "Address already in use", takes_port=True),
     "nginx, port in use": Refused("nginx", "Address already in use", takes_port=True),
     "stunnel, port in use": Refused("stunnel", "Address already in use", takes_port=True),
-    "httpd as a daemon, wrong PIN": Refused("httpd", "PIN incorrect", _wrong_pin, tables=DAEMON),
+    "httpd as a daemon, wrong PIN": Refused(
+        "httpd", "PIN incorrect", _wrong_pin, tables="[server]\nforeground = false\n"
+    ),
     "httpd, closed token": Refused("httpd", "AH0", tables=PROXY, closes_token=True),
     "nginx, closed token": Refused("nginx", "emerg", tables=PROXY, closes_token=True),
     "stunnel, closed token": Refused("stunnel", "[!]", tables=PROXY, closes_token=True),
