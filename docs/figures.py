@@ -359,8 +359,8 @@ def answer(run: Measured) -> str:
         f" the fork and reloads within the first handshake of each child ({_lazily(httpd)}). That handshake takes"
         f" {extra_ms('httpd-prefork'):.1f} ms longer in prefork and {extra_ms('httpd-worker'):.1f} ms in worker.",
         f"**What is left open is the reload itself.** It comes when clients come, in several children at the same time,"
-        f" and SoftHSM hides its token from others while one logs in: of {planned:,} handshakes with httpd"
-        f" {planned - ok:,} were lost (causes that were found, in processes: {told}). And libp11 0.4.12 says that there"
+        f" and SoftHSM hides its token from others while one logs in: {planned - ok:,} of {planned:,} handshakes with"
+        f" httpd did not end well (causes that were found, in processes: {told}). And libp11 0.4.12 says that there"
         " are no threads, which worker does not survive; here the tap says otherwise.",
     ]
     return "\n".join(f"- {point}" for point in points)
