@@ -91,7 +91,7 @@ def examine(record: TrialRecord, operations: Table, calls: Table, connections: T
         latency=delays,
         calls=found.durations,
         cold=_with_handshakes(cold_starts, served) if server is None else _from_calls(workers, found.uses),
-        sessions=_session_facts(found.histories),
+        sessions=_session_facts(found.histories, record),
         processes=ProcessFacts(
             started=len(workers) - len(never),
             crashed=sum(p.end == "signal" and not record.killed_by_wish(p) for p in record.processes),
@@ -314,9 +314,28 @@ def _calls(record: TrialRecord, calls: Table, view: TrialView, handshakes: Hands
     return found
 
 
-def _session_facts(histories: Mapping[int, SessionHistory]) -> SessionFacts:
+def _session_facts(found: Mapping[int, SessionHistory], record: TrialRecord) -> SessionFacts:
+    """Sessions as those who use the token have them.
+
+    The owner of a broker's token, which is none of the trial's own processes, has each of them once more. What a
+    process leaves open is open until it ends, where that is known.
+    """
+    known = {process.index: process for process in record.processes}
+    histories = {
+        index: history
+        for index, history in found.items()
+        if record.traced or index not in known or known[index].role != "other"
+    }
     every = list(histories.values())
-    at_ns, change = in_order([history.at_ns for history in every], [history.change for history in every])
+    ends = [
+        (max(gone_ns, int(history.at_ns[-1])), history.leaked)
+        for index, history in histories.items()
+        if index in known and (gone_ns := known[index].gone_ns) is not None and history.leaked and history.at_ns.size
+    ]
+    at_ns, change = in_order(
+        [*(history.at_ns for history in every), np.array([at for at, _ in ends], np.int64)],
+        [*(history.change for history in every), np.array([-left for _, left in ends], np.int64)],
+    )
     return SessionFacts(
         opened=sum(history.opened for history in every),
         closed=sum(history.closed for history in every),

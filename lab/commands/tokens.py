@@ -24,7 +24,7 @@ from lab.tokens.p11kit import P11KitProxy, P11KitRemote
 from lab.tokens.request import Request
 from lab.tokens.softhsm import SoftHsm
 from lab.tokens.throwaway import ask
-from lab.worker.beside import start_all
+from lab.worker.beside import end_all, start_all
 
 _ROOT: Final = 0
 
@@ -107,8 +107,7 @@ def _p11kit(token: P11KitProxy | P11KitRemote) -> Part:
                 request = Request("inspect", str(access.module), access.token_label, pin=pin, keys={key: key})
                 ask(request, access.environment)
             finally:
-                for each in beside:
-                    each.end()
+                end_all(beside)
         return Part(what, True, detail)
     except (ScenarioError, LabFault) as error:
         return Part(what, False, _said(error).removeprefix(f"{token.kind}: "))

@@ -13,6 +13,7 @@ from lab.scenario import Arm, Topology
 from lab.servers import httpd_log, openssl
 from lab.servers.model import ServerLog, ServerName, Site
 from lab.servers.programs import find_program, version_of
+from lab.servers.words import text_of
 
 ERROR_LOG: Final = "error.log"
 _MODULES: Final = (  # where mod_ssl.so lies; what is built in has no file
@@ -31,7 +32,7 @@ class Httpd:
 
     def check(self, arm: Arm) -> None:
         """Its program, mod_ssl and the module of the arm's topology must be here."""
-        find_program(self.name)
+        self.version()  # whether it is httpd at all
         modules = _modules()
         assert arm.topology is not None  # resolved
         for name in (*_NEEDED, f"mpm_{arm.topology.kind}"):
@@ -72,7 +73,7 @@ class Httpd:
 
     def read_log(self, folder: Path) -> ServerLog:
         path = folder / ERROR_LOG
-        return httpd_log.read(path.read_text(errors="replace")) if path.is_file() else ServerLog()
+        return httpd_log.read(text_of(path))
 
 
 def _modules() -> Path:

@@ -19,6 +19,7 @@ from lab.scenario import Arm
 from lab.servers import nginx_log, openssl
 from lab.servers.model import ServerLog, ServerName, Site
 from lab.servers.programs import find_program, version_of
+from lab.servers.words import text_of
 
 CONFIGURATION: Final = "nginx.conf"
 ERROR_LOG: Final = "error.log"
@@ -86,7 +87,7 @@ class Nginx:
 
     def read_log(self, folder: Path) -> ServerLog:
         path = folder / ERROR_LOG
-        return nginx_log.read(path.read_text(errors="replace")) if path.is_file() else ServerLog()
+        return nginx_log.read(text_of(path))
 
 
 def _lines(site: Site, environment: dict[str, str]) -> Iterator[str]:

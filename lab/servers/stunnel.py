@@ -20,6 +20,7 @@ from lab.scenario import Arm
 from lab.servers import openssl, stunnel_log
 from lab.servers.model import ServerLog, ServerName, Site
 from lab.servers.programs import find_program, version_of
+from lab.servers.words import text_of
 from lab.tokens.handing_over import hand_over
 
 CONFIGURATION: Final = "stunnel.conf"
@@ -74,7 +75,7 @@ class Stunnel:
 
     def read_log(self, folder: Path) -> ServerLog:
         path = folder / LOGS / LOG
-        return stunnel_log.read(path.read_text(errors="replace")) if path.is_file() else ServerLog()
+        return stunnel_log.read(text_of(path))
 
 
 def _key_file(site: Site, label: str) -> Path:

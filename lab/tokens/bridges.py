@@ -107,7 +107,7 @@ def library_for(tls: TlsSettings) -> Path | None:
     if not Path(tls.library).is_file():
         raise ScenarioError(
             f"tls.library: {tls.library} is no file; name {LIBRARIES[tls.bridge].what}, or leave it out for the "
-            "installed one"
+            "installed one (script/newer-libp11 gets the newer engine of Debian's backports)"
         )
     return Path(tls.library).absolute()
 

@@ -41,6 +41,18 @@ class Module:
         answer = self._ask("inspect", wanted, uses_of(keys, decrypt), mechanisms=tuple(sorted(mechanisms)))
         return prepared(answer).keys
 
+    def check_as(self, user: str) -> None:
+        """Raises ScenarioError, `server.user: ...`, where this user, whom a server's workers become, cannot log in.
+
+        Where the user cannot even start the lab's program, it is not known.
+        """
+        try:
+            self._ask("inspect", frozenset(), {}, user=user)
+        except ScenarioError as error:
+            raise ScenarioError(f"server.user: {user} cannot use the token that root can: {error}") from None
+        except (LabFault, OSError):
+            pass
+
     def prepare(self, keys: frozenset[str], folder: Path, decrypt: frozenset[str] = frozenset()) -> Prepared:
         """Looks at the token, and with provision = true makes the keys that are missing. `folder` stays empty."""
         folder.mkdir(mode=0o700)
@@ -90,6 +102,7 @@ class Module:
         uses: Mapping[str, tuple[str, ...]],
         mechanisms: tuple[tuple[str, str], ...] = (),
         ids: tuple[str, ...] = (),
+        user: str | None = None,
     ) -> dict[str, Any]:
         request = Request(
             task,
@@ -103,7 +116,7 @@ class Module:
             mechanisms=mechanisms,
             ids=ids,
         )
-        return ask(request, self._environment(), without=self._settings.pin_env)
+        return ask(request, self._environment(), without=self._settings.pin_env, user=user)
 
     @property
     def path(self) -> Path:

@@ -12,6 +12,7 @@ from lab.tokens.certificates import read_fitting
 from lab.tokens.keys import mechanisms_for
 from lab.tokens.kinds import NOT_FOR_ROOT, open_token
 from lab.tokens.model import KeyInfo, TokenSettings
+from lab.tokens.module import Module
 from lab.tokens.needs import ArmSettings, Needs, keys_of
 
 _ROOT: Final = 0
@@ -33,7 +34,11 @@ def check(arms: Iterable[ArmSettings], file: str, folder: Path | None = None) ->
         try:
             for key, mechanism in sorted(needs.mechanisms):
                 _check_pair(key, mechanism)
-            found = open_token(settings).check(needs.sign, needs.mechanisms, folder, needs.decrypt)
+            token = open_token(settings)
+            found = token.check(needs.sign, needs.mechanisms, folder, needs.decrypt)
+            if isinstance(token, Module) and os.geteuid() == _ROOT:
+                for user in sorted({arm.server.user for arm in group if arm.server and arm.server.user}):
+                    token.check_as(user)
         except ScenarioError as error:
             raise ScenarioError(f'{file}: arm "{group[0].name}": {_of_handshakes(str(error), group)}') from None
         for arm in group:

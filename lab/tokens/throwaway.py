@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import pwd
 import re
 import signal
 import subprocess
@@ -25,18 +26,26 @@ GENERATION_S: Final = 5.0
 """More for each key that may have to be made: RSA-4096 takes a software token a second or more."""
 
 
+def _as(user: str | None) -> dict[str, Any]:
+    if user is None:
+        return {}
+    group = pwd.getpwnam(user).pw_gid
+    return {"user": user, "group": group, "extra_groups": os.getgrouplist(user, group)}
+
+
 def ask(
     request: Request,
     environment: Mapping[str, str],
     *,
     without: str | None = None,
     timeout_s: float | None = None,
+    user: str | None = None,
 ) -> dict[str, Any]:
     """The answer of a fresh process to one request.
 
     `environment` comes on top of this process's own; the variable named `without` (the one with the PIN) is taken out.
     Raises ScenarioError where the module or the token is not what the scenario says, which includes a crash and a hang
-    (no answer within timeout_s; by default that depends on the keys to be made).
+    (no answer within timeout_s; by default that depends on the keys to be made). user: whom the process is started as.
     """
     if timeout_s is None:
         makes = request.task in ("provision", "generate")
@@ -50,6 +59,7 @@ def ask(
         text=True,
         errors="replace",
         start_new_session=True,
+        **_as(user),
     )
     try:
         out, err = process.communicate(request.to_json(), timeout=timeout_s)

@@ -11,23 +11,18 @@ from pathlib import Path
 from typing import Final
 
 _ANYBODY_WRITES: Final = 0o1777  # as /tmp: a server's workers are other users than its parent
-_USUAL: Final = 0o755
 _ROOT: Final = 0
 
 
 @contextmanager
 def rows_folder(trial: Path, private: Path) -> Iterator[Path]:
-    """The folder for the tap's files: the trial's own, where every user can get to it.
+    """The folder for the tap's files.
 
-    Where not (root's own home is closed to a server's workers), `private`, which is made here; its files are moved at
-    the end.
+    Root does not open the trial's own to everybody, for what others put there root would follow when it writes. It is
+    `private` then, made here, whose files are moved at the end; nothing else that lies in it is.
     """
-    if os.geteuid() != _ROOT or _open_to_all(trial):
-        try:
-            trial.chmod(_ANYBODY_WRITES)
-            yield trial
-        finally:
-            trial.chmod(_USUAL)
+    if os.geteuid() != _ROOT:
+        yield trial
         return
     private.mkdir()
     private.chmod(_ANYBODY_WRITES)
@@ -35,8 +30,5 @@ def rows_folder(trial: Path, private: Path) -> Iterator[Path]:
         yield private
     finally:
         for path in private.iterdir():
-            shutil.move(path, trial / path.name)
-
-
-def _open_to_all(folder: Path) -> bool:
-    return all(path.stat().st_mode & stat.S_IXOTH for path in folder.resolve().parents)
+            if path.name.startswith("calls-") and stat.S_ISREG(path.lstat().st_mode):
+                shutil.move(path, trial / path.name)

@@ -27,7 +27,7 @@ from lab.scenario import Arm
 from lab.servers.connections import rows_by_pid
 from lab.servers.kinds import server_of
 from lab.servers.model import Server, ServerLog, Site
-from lab.servers.words import last_words, without_pin, worth_keeping
+from lab.servers.words import last_words, text_of, without_pin, worth_keeping
 from lab.tokens.bridges import library_for
 from lab.tokens.handing_over import hand_over
 from lab.tokens.model import Secret, TokenAccess
@@ -36,6 +36,7 @@ from lab.topology.watch import Seen, Watch
 _PASSABLE: Final = 0o711
 _ROOT: Final = 0
 _TRIES: Final = 20
+_NS: Final = 1_000_000_000
 
 
 @dataclass(frozen=True)
@@ -145,6 +146,7 @@ def take_in(real: RealServer, watch: Watch, folder: Path) -> tuple[ServerRecord,
     _note_unseen(watch, folder, log)
     index_of = {seen.pid: seen.process for seen in watch.seen.values()}
     _note_ends(watch, log)
+    _note_stuck(watch, log, real)
     clients = _clients(folder)
     for pid, rows in rows_by_pid(log.entries, clients, real.realtime_ns, _threads(folder)).items():
         if pid in index_of:
@@ -171,8 +173,7 @@ def _with_pids(log: ServerLog, watch: Watch) -> ServerLog:
 
 
 def _keep(path: Path, folder: Path, pin: Secret) -> None:
-    if path.is_file() and path.stat().st_size:
-        text = path.read_text(errors="replace")
+    if text := text_of(path):
         (folder / f"server-{path.name}").write_text(worth_keeping(without_pin(text, pin)))
 
 
@@ -185,7 +186,7 @@ def _note_unseen(watch: Watch, folder: Path, log: ServerLog) -> None:
         pid, parent = int(header["pid"]), int(header["parent"])
         if pid not in known and parent in servers:
             found[pid] = (int(header["opened_ns"]), parent)
-    for pid in {entry.pid for entry in log.entries} - known - found.keys():
+    for pid in {entry.pid for entry in log.entries} - known - found.keys() - {0}:
         found[pid] = (0, None)
     for pid, (at_ns, its_parent) in sorted(found.items(), key=lambda each: each[1][0]):
         process = 1 + max(watch.seen)
@@ -204,6 +205,24 @@ def _note_ends(watch: Watch, log: ServerLog) -> None:
             seen.end, seen.status = "signal", log.crashes[seen.pid]
         elif seen.pid in log.exits:
             seen.end, seen.status = "exit", log.exits[seen.pid]
+
+
+def _note_stuck(watch: Watch, log: ServerLog, real: RealServer) -> None:
+    """A process with a connection that it never ended, longer than any client waits: it hangs, or a thread of it does.
+
+    How it ended tells nothing: httpd ends it with the rest, and nginx kills it.
+    """
+    assert real.site.arm.tls is not None  # resolved
+    patience_ns = round(real.site.arm.tls.timeout_s * _NS)
+    since_ns: dict[int, int] = {}  # CLOCK_MONOTONIC, by pid
+    for entry in log.entries:
+        if entry.ended_ns is None:
+            since_ns.setdefault(entry.pid, entry.opened_ns - real.realtime_ns)
+    for seen in watch.seen.values():
+        if seen.pid not in since_ns or seen.gone_ns is None or seen.end not in ("exit", "unknown"):
+            continue
+        if seen.gone_ns - since_ns[seen.pid] > patience_ns:
+            seen.end, seen.status = "hang", 0
 
 
 def _clients(folder: Path) -> NDArray[Any]:

@@ -179,6 +179,9 @@ class Watch:
     def _on_checking(self) -> None:
         self.deadline_s = time.monotonic() + _CHECK_S
 
+    def _on_ending(self, patience_s: float) -> None:
+        self.deadline_s = time.monotonic() + patience_s
+
     def _on_done(self) -> None:
         self.done = True
 

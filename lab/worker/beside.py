@@ -16,7 +16,7 @@ from lab.worker.process import user_of
 
 _READY_S: Final = 10.0
 _LOOK_AGAIN_S: Final = 0.01
-_PATIENCE_S: Final = 3.0
+END_S: Final = 3.0
 
 
 @dataclass
@@ -55,9 +55,12 @@ class Beside:
 
     def end(self) -> None:
         """Asks it to end, and kills it where it does not."""
-        self.started.terminate()
+        end_all([self])
+
+    def wait(self, patience_s: float) -> None:
+        """Waits for its end, and kills it where it does not come."""
         try:
-            self.started.wait(_PATIENCE_S)
+            self.started.wait(patience_s)
         except subprocess.TimeoutExpired:
             os.killpg(self.started.pid, signal.SIGKILL)
             self.started.wait()
@@ -66,3 +69,12 @@ class Beside:
 def start_all(orders: Iterable[BesideOrder]) -> list[Beside]:
     """In their order. Raises LabFault at the first that does not start; those before it die with the trial."""
     return [Beside.start(order) for order in orders]
+
+
+def end_all(programs: Iterable[Beside]) -> None:
+    """Asks all to end, and kills those that have not within END_S."""
+    waiting, until_s = list(programs), time.monotonic() + END_S
+    for each in waiting:
+        each.started.terminate()
+    for each in waiting:
+        each.wait(max(0.0, until_s - time.monotonic()))

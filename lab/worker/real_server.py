@@ -41,6 +41,7 @@ class Member:
     process: int
     pid: int
     handle: int  # pidfd
+    birth_ns: int | None  # as the kernel tells it, to a tick; None where it had ended by then
     ended: bool = False
     role: str = "worker"
 
@@ -71,23 +72,25 @@ class Tree:
         found = descendants(os.getpid())
         born = []
         for pid, parent in found.items():
-            if pid in self.not_it or parent in self.not_it or pid in self.members:
-                if parent in self.not_it:
-                    self.not_it.add(pid)
-                continue
+            if parent in self.not_it:
+                self.not_it.add(pid)
+            known, birth_ns = self.members.get(pid), started_ns(pid)
+            if pid in self.not_it or (known is not None and (not known.ended or known.birth_ns == birth_ns)):
+                continue  # another with the number of one that has ended is a new one
             try:
                 handle = os.pidfd_open(pid)
             except OSError:
                 continue  # it has just ended
             self.last_process += 1
-            member = self.members[pid] = Member(self.last_process, pid, handle)
+            member = self.members[pid] = Member(self.last_process, pid, handle, birth_ns)
             self.first = self.first or pid
             if parent == os.getpid() and pid != self.first:
                 parent = self.first  # a daemon, whose parent had ended before anybody looked
             # the kernel counts in ticks of 10 ms, and at the last look, or glance, this one was not there yet
-            at_ns = max(started_ns(pid) or 0, before_ns, self.glanced_ns if parent == self.glanced_at else 0)
+            at_ns = max(birth_ns or 0, before_ns, self.glanced_ns if parent == self.glanced_at else 0)
             report("born", process=member.process, pid=pid, role=member.role, parent=parent, at_ns=at_ns)
             born.append(member)
+        self.not_it &= found.keys()
         return born
 
     def alive(self) -> Iterator[Member]:
@@ -125,8 +128,7 @@ class ServerRoot(Root):
         self._tell_all("leave")
         self._until(lambda child: False)
         self._stop()
-        for each in reversed(self.beside):
-            each.end()
+        self._end_beside(self.beside)
         report("done")
 
     # start
@@ -196,8 +198,7 @@ class ServerRoot(Root):
             _signal(member, signal.SIGKILL)
         report("refused")
         self._tell_all("leave")
-        for each in reversed(self.beside):
-            each.end()
+        self._end_beside(self.beside)
         os._exit(0)
 
     # load

@@ -18,14 +18,14 @@ import os
 import selectors
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
 from lab.errors import LabFault
 from lab.native.cryptoki import CryptokiError
 from lab.record.order import TrialOrder
-from lab.worker.beside import start_all
+from lab.worker.beside import END_S, Beside, end_all, start_all
 from lab.worker.family import Child, fork, generator, spawn
 from lab.worker.listeners import listen
 from lab.worker.member import context_of, drive_of
@@ -92,9 +92,13 @@ class Root:
         self._tell_all("leave")
         self._until(lambda child: False)
         self._after_children()
-        for each in reversed(beside):
-            each.end()
+        self._end_beside(beside)
         report("done")
+
+    def _end_beside(self, beside: Sequence[Beside]) -> None:
+        if beside:
+            report("ending", patience_s=END_S + 1)  # who is slow to end there is no hang of the root's
+            end_all(beside)
 
     def _serve(self) -> None:
         """Until the generators have finished, however long servers, which nobody has told to stop, would go on."""

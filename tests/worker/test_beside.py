@@ -33,7 +33,7 @@ def test_it_is_started_when_it_is_ready_and_ends_when_it_is_asked_to(tmp_path: P
 
 
 def test_one_that_does_not_hear_is_killed_with_its_children(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(beside_module, "_PATIENCE_S", 0.1)
+    monkeypatch.setattr(beside_module, "END_S", 0.1)
     beside = Beside.start(order(f"import os\nos.fork()\n{IS_DEAF}", tmp_path / "ready"))
     (child,) = psutil.Process(beside.started.pid).children()
     beside.end()
