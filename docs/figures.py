@@ -175,18 +175,8 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 def cost(run: Measured) -> str:
     """What each process pays once, in ms, with its memory and sessions."""
     heads = (
-        *(
-            "arm",
-            "cold start, ms",
-            "C_Finalize",
-            "module loaded",
-            "C_Initialize",
-            "C_Login",
-            "keys",
-            "TLS contexts",
-            "first handshake",
-        ),
-        *("memory of a process, MiB", "sessions of a process", "of the whole server"),
+        *("arm", "cold start, ms", "C_Finalize", "module loaded", "C_Initialize", "C_Login", "keys", "TLS contexts"),
+        *("first handshake", "memory of a process, MiB", "sessions of a process", "of the whole server"),
     )
     rows = []
     for arm in PREPARED:
@@ -345,6 +335,7 @@ def answer(run: Measured) -> str:
         return median([one - other for one, other in zip(firsts, later, strict=True)])
 
     b_to_a = told_apart(run.ratio("A-prefork", "B-prefork", "cold_ms.total"))
+    a_in_worker = told_apart(run.ratio("A-prefork", "A-worker", "cold_ms.total"))
     in_worker = told_apart(run.ratio("A-worker", "B-worker", "cold_ms.total"))
     by_ip = [told_apart(run.ratio(f"{one}-prefork", f"{one}-4-hosts-by-ip", "cold_ms.total")) for one in "AB"]
     a, b = ms("A-prefork") - ms("neither-unnoticed"), ms("B-prefork") - ms("neither-unnoticed")
@@ -360,7 +351,7 @@ def answer(run: Measured) -> str:
         f"**A, a context for each process**, costs each pre-forked child {a:.0f} ms and {over('A-prefork')} more than a"
         f" child has that uses its parent's, and {sessions['A-prefork']['peak_per_process']} session. {CHILDREN}"
         f" children that do so one after the other would take {a * CHILDREN / 1000:.1f} s (a product, not a"
-        f" measurement). In worker, a process pays {told_apart(run.ratio('A-prefork', 'A-worker', 'cold_ms.total'))} times"
+        f" measurement). In worker, a process pays {a_in_worker} times"
         f" that once, for all its threads; each thread has a session"
         f" ({sessions['A-worker']['peak_per_process']} for each process here).",
         f"**B, a reload after the fork**, costs {b_to_a} times what A does in prefork, and {in_worker} times in"
@@ -372,10 +363,11 @@ def answer(run: Measured) -> str:
         f" {sum(one['planned'] for one in refused)} handshakes ended well, each child answering"
         f" {codes(refused[0])}. Where it is not, {unnoticed['ok']} of {unnoticed['planned']} did, and each child used"
         f" handles that are not its own: nobody sees an error, and rules are broken ({broken(unnoticed)}).",
-        f"**The real httpd does B today where the token notices forks, because its library does** (libp11 0.4.12 here)."
-        f" mod_ssl is as the report found it; libp11 calls C_Initialize again within the first handshake of each child ({_lazily(httpd)}). That handshake takes"
-        f" {extra_ms('httpd-prefork'):.1f} ms longer in prefork and {extra_ms('httpd-worker'):.1f} ms in worker. Over a token that does not notice, SoftHSM"
-        " as installed, httpd gets neither: see the arm `engine` of scenarios/stacks.toml.",
+        "**The real httpd does B today where the token notices forks, because its library does** (libp11 0.4.12 here)."
+        " mod_ssl is as the report found it; libp11 calls C_Initialize again within the first handshake of each child"
+        f" ({_lazily(httpd)}). That handshake takes {extra_ms('httpd-prefork'):.1f} ms longer in prefork and"
+        f" {extra_ms('httpd-worker'):.1f} ms in worker. Over a token that does not notice, such as SoftHSM as installed,"
+        " httpd gets neither: see the arm `engine` of scenarios/stacks.toml.",
         f"**What is left open is the reload itself.** It comes when clients come, in several children at the same time,"
         f" and SoftHSM hides its token from others while one logs in: {planned - ok:,} of {planned:,} handshakes with"
         f" httpd did not end well (causes that were found, in processes: {told}). And libp11 0.4.12 says that there"
