@@ -68,7 +68,7 @@ def _crash_without_locking(
 ) -> Finding:
     """Died of a memory fault, after its C_Initialize had declared no threads and its threads called at the same time.
 
-    One that never called C_Initialize runs on what its ancestor declared.
+    One that called no C_Initialize, or whose every one was refused, runs on what its ancestor declared.
     """
     found = []
     for process in record.processes:
@@ -77,7 +77,7 @@ def _crash_without_locking(
             continue
         asked, by = use, "its C_Initialize"
         if use.declared is None:
-            ancestor = next((one for one in lineage.ancestors(process.index) if _tried(uses.get(one))), None)
+            ancestor = next((one for one in lineage.ancestors(process.index) if _declared(uses.get(one))), None)
             if ancestor is None:
                 continue
             asked, by = uses[ancestor], f"the C_Initialize of its ancestor, process {ancestor},"
@@ -93,7 +93,7 @@ def _crash_without_locking(
     return together([CONFORMS, *found])
 
 
-def _tried(use: ProcessUse | None) -> bool:
+def _declared(use: ProcessUse | None) -> bool:
     return use is not None and use.declared is not None
 
 

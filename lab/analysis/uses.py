@@ -92,7 +92,7 @@ class ProcessUse:
     succeeded: bool  # a key was used with success, or, where it tried none, a session
     logins: int
     first_key_ns: int | None  # end of its first successful operation with a key
-    declared: str | None  # locking that its last C_Initialize asked for (a name of LOCKING); None: it called none
+    declared: str | None  # locking of its last C_Initialize that was not refused (a name of LOCKING); None: no such
     unlocked: bool  # and whether the module was told that there are no threads
     overlapping: int  # calls since its first C_Initialize that began while another thread was in one
     threads: int
@@ -172,9 +172,11 @@ def _ends(calls: ProcessCalls, rows: Rows) -> Times:
 
 
 def _declared(calls: ProcessCalls, tried: Rows) -> tuple[str | None, bool]:
-    if not tried.size:
+    """The locking that took effect: of its last C_Initialize that was not refused."""
+    held = tried[(calls.ckr[tried] == 0) | (calls.state[tried] != ENDED)]
+    if not held.size:
         return None, False
-    number = int(calls.locking[tried[-1]])
+    number = int(calls.locking[held[-1]])
     asked = number % _CHANGED_BY_TAP
     name = next((name for name, known in LOCKING.items() if known == asked), str(asked))
     return name, asked in _UNDECLARED and number < _CHANGED_BY_TAP

@@ -103,6 +103,32 @@ def test_a_crash_in_an_inherited_context_is_laid_to_what_the_ancestor_declared()
     assert "ancestor, process 1," in one.evidence
 
 
+def test_what_a_refused_initialise_asked_for_explains_no_crash() -> None:
+    builder = threaded(opened(TrialBuilder()), apart=0.5, locking="os")
+    builder.call("C_Initialize", 2, at=15, locking="null_argument", ckr=ALREADY_INITIALIZED)
+    nothing(examined(builder, master(), child(2, **SEGV)))
+    builder = threaded(opened(TrialBuilder()), apart=0.5, locking="null_argument")
+    builder.call("C_Initialize", 2, at=15, locking="os", ckr=ALREADY_INITIALIZED)
+    assert found(examined(builder, master(), child(2, **SEGV)), "crash-without-locking").count == 1
+
+
+@pytest.mark.parametrize(("theirs", "own", "count"), [("os", "null_argument", 0), ("null_argument", "os", 1)])
+def test_a_process_whose_initialise_was_refused_runs_on_its_ancestors_locking(theirs: str, own: str, count: int) -> None:
+    builder = TrialBuilder().call("C_Initialize", MASTER, at=-90, locking=theirs)
+    builder.call("C_Initialize", 2, at=9, locking=own, ckr=ALREADY_INITIALIZED)
+    builder.call("C_OpenSession", 2, tid=1, at=10, until=12, session=5)
+    builder.call("C_OpenSession", 2, tid=2, at=11, session=6, returned=False)
+    one = found(examined(builder, master(), child(2, **SEGV)), "crash-without-locking")
+    assert one.count == count
+    assert not count or "ancestor, process 1," in one.evidence
+
+
+def test_an_initialise_that_never_returned_is_taken_at_its_word() -> None:
+    builder = TrialBuilder().call("C_Initialize", 2, tid=1, at=10, locking="no_flags", returned=False)
+    builder.call("C_GetSlotList", 2, tid=2, at=11, returned=False)
+    assert found(examined(builder, master(), child(2, **SEGV)), "crash-without-locking").count == 1
+
+
 def test_the_labs_own_workers_are_diagnosed_too() -> None:
     builder = threaded(TrialBuilder(), 1, apart=0.5, locking="null_argument")
     facts = builder.examine(record(worker(1, **SEGV)))
