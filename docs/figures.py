@@ -366,7 +366,7 @@ def answer(run: Measured) -> str:
         "**The real httpd does B today where the token notices forks, because its library does** (libp11 0.4.12 here)."
         " mod_ssl is as the report found it; libp11 calls C_Initialize again within the first handshake of each child"
         f" ({_lazily(httpd)}). That handshake takes {extra_ms('httpd-prefork'):.1f} ms longer in prefork and"
-        f" {extra_ms('httpd-worker'):.1f} ms in worker. Over a token that does not notice, such as SoftHSM as installed,"
+        f" {extra_ms('httpd-worker'):.1f} ms in worker. Over a token that notices none, such as SoftHSM as installed,"
         " httpd gets neither: see the arm `engine` of scenarios/stacks.toml.",
         f"**What is left open is the reload itself.** It comes when clients come, in several children at the same time,"
         f" and SoftHSM hides its token from others while one logs in: {planned - ok:,} of {planned:,} handshakes with"

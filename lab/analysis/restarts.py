@@ -248,7 +248,9 @@ class Restarts:
 
     def _settled(self, left: Sequence[ProcessRecord], born: Sequence[ProcessRecord], usual: int) -> int | None:
         """When the last of the old had left, and as many new ones as there were old had served (or all that ever did);
-        None where neither is known."""
+        None where an old one stayed, or neither is known."""
+        if len(left) < usual:
+            return None
         firsts = sorted(first[1] for process in born if (first := self._first(process)) is not None)
         times = [process.gone_ns for process in left if process.gone_ns is not None] + firsts[:usual][-1:]
         return max(times, default=None)
@@ -298,7 +300,7 @@ def _highest(level: Level, since_ns: int, until_ns: int) -> int:
     """The highest number from since_ns until until_ns, ends included."""
     first, last = (int(np.searchsorted(level[0], edge, "right")) for edge in (since_ns, until_ns))
     inside: Any = level[1][first:last]
-    return max(_at(level, since_ns), int(inside.max()) if inside.size else 0)
+    return max([_at(level, since_ns), *inside.tolist()])
 
 
 def _lowest(level: Level, since_ns: int, until_ns: int) -> int:

@@ -227,6 +227,8 @@ def _signed_without_login(calls: ProcessCalls, done: Rows) -> Sign | None:
 def _not_found(calls: ProcessCalls) -> tuple[NotFound, ...]:
     """Calls on the way to the token that failed for want of it, and slot lists after which no session was opened."""
     wrong = np.flatnonzero(_FINDS_TOKEN[calls.function] & (calls.state == ENDED) & np.isin(calls.ckr, _NO_TOKEN))
+    if (logins := calls.successes("C_Login")).size:
+        wrong = wrong[wrong < logins[0]]  # a token that breaks later was found
     lists = calls.successes("C_GetSlotList")
     if lists.size:
         # The last list before each search ends: the next C_Initialize, or the end of the calls.

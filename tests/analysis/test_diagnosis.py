@@ -201,6 +201,13 @@ def test_a_token_that_is_missed_while_another_process_logs_in_is_a_race(function
     assert "process 3" in one.evidence
 
 
+def test_a_token_that_breaks_after_a_login_is_no_race() -> None:
+    builder = TrialBuilder().call("C_Initialize", 2, at=0).call("C_Initialize", 3, at=0)
+    builder.call("C_OpenSession", 2, at=1, session=4).call("C_Login", 2, at=2, session=4)
+    builder.call("C_OpenSession", 3, at=1, session=5).call("C_Login", 3, at=20, until=40, session=5)
+    nothing(examined(builder.call("C_OpenSession", 2, at=45, ckr=GENERAL_ERROR)))
+
+
 def test_an_empty_slot_that_is_no_token_is_no_race() -> None:
     builder = TrialBuilder().call("C_Initialize", 2, at=0).call("C_Initialize", 3, at=0)
     builder.call("C_OpenSession", 3, at=1, session=5).call("C_Login", 3, at=20, until=40, session=5)
