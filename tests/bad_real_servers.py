@@ -87,12 +87,20 @@ REAL_SERVERS: tuple[Bad, ...] = (
     Bad("intruders on httpd", HTTPD + b"[load]\nintruders.silent = 1", ("load.intruders", '"lab"', '"httpd"')),
     Bad(
         "a library for the bridge direct",
-        HANDSHAKE + b'[tls]\nlibrary = "pkcs11.so"',
-        ("tls.library", '"engine" or "provider"', '"direct"'),
+        HANDSHAKE + b'[tls]\nbridge_library = "pkcs11.so"',
+        ("tls.bridge_library", '"engine" or "provider"', '"direct"'),
     ),
-    Bad("a library for software", HANDSHAKE + b'[tls]\nbridge="software"\nlibrary="x.so"', ("tls.library", '"engine"')),
-    Bad("a library of an external server", EXTERNAL + b'library = "x.so"', ("tls.library", '"lab"', "for itself")),
-    Bad("a library without a name", HTTPD + b'library = ""', ("tls.library", "text of 1 to 4096")),
+    Bad(
+        "a library for software",
+        HANDSHAKE + b'[tls]\nbridge="software"\nbridge_library = "x.so"',
+        ("tls.bridge_library", '"engine"'),
+    ),
+    Bad(
+        "a library of an external server",
+        EXTERNAL + b'bridge_library = "x.so"',
+        ("tls.bridge_library", '"lab"', "for itself"),
+    ),
+    Bad("a library without a name", HTTPD + b'bridge_library = ""', ("tls.bridge_library", "text of 1 to 4096")),
     # server
     Bad("a user for the lab's server", HANDSHAKE + b'[server]\nuser = "nobody"', ("server.user", REAL, '"lab"')),
     Bad("a reload of an external server", EXTERNAL + b"[server]\nreload_at_s = 1", ("server.reload_at_s", REAL)),

@@ -62,7 +62,7 @@ def test_a_real_server_is_said_with_what_happens_to_it_and_its_policy_is_its_lib
         '[workload]\nkind = "handshake"\n'
         '[[arm]]\nname = "a"\ntls.server = "httpd"\ntopology = { kind = "event", processes = 3 }\n'
         'server = { foreground = false, reload_at_s = 2, kill_at_s = 3.5 }\ncontext.locking = "os"\n'
-        '[[arm]]\nname = "b"\ntls = { server = "nginx", bridge = "provider", library = "/opt/p.so" }\n'
+        '[[arm]]\nname = "b"\ntls = { server = "nginx", bridge = "provider", bridge_library = "/opt/p.so" }\n'
         'server = { user = "nobody", env_lines = false }\n'
         '[[arm]]\nname = "c"\ntls.server = "lab"',
         width=250,

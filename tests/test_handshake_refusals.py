@@ -57,12 +57,12 @@ REFUSED = {
         (("LAB_PROVIDER", "/nowhere/provider.so"),),
     ),
     "a library that is not there": Refused(
-        HANDSHAKE + '[tls]\nbridge = "engine"\nlibrary = "no-such.so"\n',
-        ("tls.library", "no-such.so", "no file", "the installed one"),
+        HANDSHAKE + '[tls]\nbridge = "engine"\nbridge_library = "no-such.so"\n',
+        ("tls.bridge_library", "no-such.so", "no file", "the installed one"),
     ),
     "a library that is no provider": Refused(
-        HANDSHAKE + f'[tls]\nbridge = "provider"\nlibrary = "{library("tap")}"\n',
-        ("tls.library", "provider", "that OpenSSL could load"),
+        HANDSHAKE + f'[tls]\nbridge = "provider"\nbridge_library = "{library("tap")}"\n',
+        ("tls.bridge_library", "provider", "that OpenSSL could load"),
     ),
     "static RSA with an engine": Refused(
         RSA + '[tls]\nversion = "1.2"\nkey_exchange = "rsa"\nbridge = "engine"\n',

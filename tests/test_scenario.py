@@ -98,8 +98,12 @@ def test_a_file_that_says_nothing_is_a_scenario_of_defaults() -> None:
         ('token.kind = "p11kit-proxy"', "token.provision", True),
         ('token = { kind = "p11kit-remote", reset_on_fork = true }', "token.reset_on_fork", True),
         ('workload.kind = "handshake"', "server", None),
-        ('workload.kind = "handshake"', "tls.library", None),
-        ('workload.kind = "handshake"\ntls = { bridge = "engine", library = "/e.so" }', "tls.library", "/e.so"),
+        ('workload.kind = "handshake"', "tls.bridge_library", None),
+        (
+            'workload.kind = "handshake"\ntls = { bridge = "engine", bridge_library = "/e.so" }',
+            "tls.bridge_library",
+            "/e.so",
+        ),
     ],
 )
 def test_a_default_follows_from_what_is_given(text: str, path: str, value: object) -> None:
@@ -188,7 +192,7 @@ HTTPD, NGINX, STUNNEL = (
         (STUNNEL, "topology.threads", 1),
         (HTTPD, "tls.bridge", "engine"),
         (HTTPD + 'tls.bridge = "provider"', "tls.bridge", "provider"),
-        (NGINX + 'tls.library = "/p.so"', "tls.library", "/p.so"),
+        (NGINX + 'tls.bridge_library = "/p.so"', "tls.bridge_library", "/p.so"),
         (HTTPD + 'tls.resumption = "off"', "tls.resumption", "off"),
         (HTTPD + 'tls.vhosts = 16\ntls.vhost_by = "ip"', "tls.vhosts", 16),
         (NGINX + "tls.vhosts = 16", "tls.vhost_by", "sni"),
@@ -242,7 +246,7 @@ def test_json_of_real_servers_round_trips(text: str) -> None:
 def test_json_from_before_there_were_real_servers_is_read() -> None:
     data = parse('workload.kind = "handshake"', "x.toml").to_json()
     for arm in data["arms"]:
-        del arm["server"], arm["tls"]["library"]
+        del arm["server"], arm["tls"]["bridge_library"]
 
     assert Scenario.from_json(data).arms[0].server is None
 
@@ -271,13 +275,13 @@ def test_a_matrix_of_servers_gives_each_the_topology_and_the_bridge_that_it_has(
 
 
 def test_a_library_is_seen_from_the_scenario_file_and_that_of_set_from_the_shell() -> None:
-    (given,) = parse(HTTPD + 'tls.library = "new/pkcs11.so"', "there/x.toml").arms
-    (by_set,) = parse(HTTPD, "there/x.toml", ("tls.library=new/pkcs11.so",)).arms
+    (given,) = parse(HTTPD + 'tls.bridge_library = "new/pkcs11.so"', "there/x.toml").arms
+    (by_set,) = parse(HTTPD, "there/x.toml", ("tls.bridge_library=new/pkcs11.so",)).arms
 
     assert given.tls is not None
-    assert given.tls.library == "there/new/pkcs11.so"
+    assert given.tls.bridge_library == "there/new/pkcs11.so"
     assert by_set.tls is not None
-    assert by_set.tls.library == "new/pkcs11.so"
+    assert by_set.tls.bridge_library == "new/pkcs11.so"
 
 
 @pytest.mark.parametrize("kind", ["sign", "random", "session-churn", "handshake"])

@@ -45,7 +45,7 @@ def test_a_shipped_scenario_is_valid(path: Path) -> None:
         "[load]\nclients = 8\ngenerators = 2\nintruders = { silent = 3 }",
         '[matrix]\n"tls.bridge" = ["direct", "software"]\n"load.intruders.silent" = [0, 5]',
         "[margin]\nwhere_ms.token.p50 = 0.1",
-        '[tls]\nserver = "httpd"\nlibrary = "x.so"\n[server]\nuser = "nobody"\nforeground = false\nkill_at_s = 1.5',
+        '[tls]\nserver = "httpd"\nbridge_library = "x.so"\n[server]\nuser = "nobody"\nkill_at_s = 1.5',
         '[server]\nenv_lines = false\n[[arm]]\nname = "a"\nserver.reload_at_s = 2',
         '[matrix]\n"server.reload_at_s" = [1, 2.5]\n"server.foreground" = [true, false]\nserver.kill_at_s = [1]',
         '[token]\nkind = "p11kit-remote"\nreset_on_fork = true',

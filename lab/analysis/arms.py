@@ -41,7 +41,7 @@ class ArmInfo:
     key_exchange: str | None = None
     connections_per_child: int | None = None
     reset_on_fork: bool | None = None
-    library: str | None = None
+    bridge_library: str | None = None
     foreground: bool | None = None
     env_lines: bool | None = None
     reload_at_s: float | None = None
@@ -94,7 +94,7 @@ class ArmInfo:
             key_exchange=tls.get("key_exchange"),
             connections_per_child=topology.get("connections_per_child"),
             reset_on_fork=token.get("reset_on_fork"),
-            library=tls.get("library"),
+            bridge_library=tls.get("bridge_library"),
             foreground=run.get("foreground"),
             env_lines=run.get("env_lines"),
             reload_at_s=run.get("reload_at_s"),

@@ -35,7 +35,7 @@ def to_json(arm: ArmInfo, trials: Sequence[TrialFacts]) -> dict[str, Any] | None
         "name": servers[0].name,
         "version": servers[0].version,
         "settings": {
-            "library": arm.library,
+            "bridge_library": arm.bridge_library,
             "foreground": arm.foreground,
             "env_lines": arm.env_lines,
             "reload_at_s": arm.reload_at_s,

@@ -137,8 +137,8 @@ def _tls(arm: Arm) -> str:
     if tls.server == "external":
         return f"{tls.version} at {tls.host} port {tls.port}"
     text = f"{tls.version} {tls.key_exchange} {tls.bridge}"
-    if tls.library is not None:
-        text += f" of {tls.library}"
+    if tls.bridge_library is not None:
+        text += f" of {tls.bridge_library}"
     if tls.vhosts > 1:
         text += f", {tls.vhosts} hosts by {tls.vhost_by}"
     return text + (f", tickets {tls.resumption}" if tls.resumption != "off" else "")

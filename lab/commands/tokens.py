@@ -82,7 +82,7 @@ def _softhsm() -> Part:
     try:
         with tempfile.TemporaryDirectory(prefix="lab-token-") as folder:
             made = token.prepare(frozenset({"ec-p256"}), Path(folder) / "token")
-            library = made.library
+            library = made.info
             return Part(what, True, f"{token.path}, {library.manufacturer} {library.library_version}")
     except (ScenarioError, LabFault) as error:
         return Part(what, False, _said(error))

@@ -31,7 +31,7 @@ def _setting(name: str) -> Any:
 
 
 SETTINGS: Final[tuple[Line, ...]] = (
-    ("library", _setting("library")),
+    ("bridge library", _setting("bridge_library")),
     ("foreground", _setting("foreground")),
     ("env lines", _setting("env_lines")),
     ("reload at", _setting("reload_at_s")),

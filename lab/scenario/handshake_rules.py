@@ -10,7 +10,16 @@ from lab.scenario.models import MAX_ADDRESSES
 from lab.scenario.problems import Problem, show
 from lab.scenario.real_server_rules import RSA_ENGINE, real_server
 
-LAB_ONLY: Final = ("bridge", "library", "certificate", "key_exchange", "ciphers", "vhosts", "vhost_by", "resumption")
+LAB_ONLY: Final = (
+    "bridge",
+    "bridge_library",
+    "certificate",
+    "key_exchange",
+    "ciphers",
+    "vhosts",
+    "vhost_by",
+    "resumption",
+)
 """Keys of [tls] that an external server decides for itself."""
 
 _ONLY_HANDSHAKE: Final = 'only allowed with workload.kind = "handshake"'
@@ -70,9 +79,9 @@ def _here(tls: Mapping[str, Any], choice: Choice) -> Iterator[Problem]:
     for key in ("host", "trust"):
         if key in tls:
             yield Problem(f"tls.{key}", 'only allowed with server = "external"; the lab\'s server is on this machine')
-    if "library" in tls and not choice.library_decides:
+    if "bridge_library" in tls and not choice.library_decides:
         yield Problem(
-            "tls.library",
+            "tls.bridge_library",
             f'only allowed with bridge = "engine" or "provider", which load one, and this is "{choice.bridge}"',
         )
     if choice.key_exchange == "rsa" and not choice.key.startswith("rsa"):

@@ -70,7 +70,7 @@ USER_PATTERN = r"^[A-Za-z_][A-Za-z0-9_.-]{0,31}$"
 
 PATHS: Final[Mapping[str, tuple[str, ...]]] = {
     "token": ("path", "pin_file"),
-    "tls": ("trust", "certificate", "library"),
+    "tls": ("trust", "certificate", "bridge_library"),
 }
 """Keys of tables that name files: a scenario file's are seen from that file, those of --set from the shell."""
 
@@ -214,7 +214,7 @@ class Tls(Closed):
         description="lab: the lab's own server; httpd, nginx, stunnel: the real one, started by the lab with a "
         "configuration of its own; external: one that is running already.",
     )
-    library: Text | None = Field(
+    bridge_library: Text | None = Field(
         None,
         description="bridge engine or provider only: the shared object that OpenSSL loads, seen from the scenario "
         "file. Default: the installed one.",

@@ -26,7 +26,7 @@ class Site:
     hosts: tuple[HostOrder, ...]
     port: int
     module: Path  # what the bridge is to load: the tap
-    library: Path  # the engine or the provider
+    bridge_library: Path  # the engine or the provider
     token_label: str
     pin: Secret
     environment: Mapping[str, str] = field(repr=False)  # what every process that uses the token must have: token, tap

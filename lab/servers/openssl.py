@@ -68,14 +68,14 @@ _MOST_ALERT: Final = 255
 def configure(site: Site) -> Path:
     """Writes the openssl.cnf of a site, mode 0600. Raises ScenarioError where the file could not say a name."""
     text = _ENGINE if uses_engine(site) else _PROVIDER
-    for value in (str(site.library), str(site.module), site.pin.reveal()):
+    for value in (str(site.bridge_library), str(site.module), site.pin.reveal()):
         if set(value) & _SPECIAL or value != value.strip():
             what = "the PIN" if value == site.pin.reveal() else value
             marks = " ".join(sorted(_SPECIAL - {"\n", "\r"}))
             raise ScenarioError(f"{what}: openssl.cnf cannot have one of {marks} in it, nor blanks at its ends")
     path = site.folder / CONFIGURATION
     path.touch(mode=0o600)
-    path.write_text(text.format(library=site.library, module=site.module, pin=site.pin.reveal(), init=1))
+    path.write_text(text.format(library=site.bridge_library, module=site.module, pin=site.pin.reveal(), init=1))
     return path
 
 

@@ -95,21 +95,21 @@ def openssl() -> OpenSsl:
 
 
 def library_for(tls: TlsSettings) -> Path | None:
-    """The shared object that the bridge of a [tls] table loads: tls.library, or else library_of; None for the others.
+    """What the bridge of a [tls] table loads: tls.bridge_library, or else library_of(); None for the other bridges.
 
-    Raises ScenarioError, `tls.library: ...` or `tls.bridge: ...`, where there is none.
+    Raises ScenarioError, `tls.bridge_library: ...` or `tls.bridge: ...`, where there is none.
     """
     if tls.bridge is None or tls.bridge not in LIBRARIES:
         return None
-    if tls.library is None:
+    if tls.bridge_library is None:
         return library_of(tls.bridge)
     _check_possible(tls.bridge, openssl())
-    if not Path(tls.library).is_file():
+    if not Path(tls.bridge_library).is_file():
         raise ScenarioError(
-            f"tls.library: {tls.library} is no file; name {LIBRARIES[tls.bridge].what}, or leave it out for the "
-            "installed one (script/newer-libp11 gets the newer engine of Debian's backports)"
+            f"tls.bridge_library: {tls.bridge_library} is no file; name {LIBRARIES[tls.bridge].what}, or leave it out "
+            "for the installed one (script/newer-libp11 gets the newer engine of Debian's backports)"
         )
-    return Path(tls.library).absolute()
+    return Path(tls.bridge_library).absolute()
 
 
 def library_of(bridge: str) -> Path:
@@ -158,7 +158,7 @@ def loadable(bridge: str, library: Path, key: str = "tls.bridge") -> None:
 def preflight(arms: Iterable[ArmSettings], file: str) -> None:
     """Raises ScenarioError, `file: arm "a": tls.bridge: ...`, for the first arm whose bridge is not here.
 
-    The key is tls.library where that names what cannot be loaded. A library of several arms is looked at once.
+    The key is tls.bridge_library where that names what cannot be loaded. A library of several arms is looked at once.
     """
     seen: set[tuple[str, Path]] = set()
     for arm in arms:
@@ -167,7 +167,7 @@ def preflight(arms: Iterable[ArmSettings], file: str) -> None:
             if tls is None or tls.bridge is None or (library := library_for(tls)) is None:
                 continue
             if (tls.bridge, library) not in seen:
-                loadable(tls.bridge, library, "tls.library" if tls.library is not None else "tls.bridge")
+                loadable(tls.bridge, library, "tls.bridge_library" if tls.bridge_library is not None else "tls.bridge")
                 seen.add((tls.bridge, library))
         except ScenarioError as error:
             raise ScenarioError(f'{file}: arm "{arm.name}": {error}') from None

@@ -68,7 +68,7 @@ class KeyInfo:
 class Prepared:
     """What the throw-away process saw of the token; for the manifest, and for verifying signatures."""
 
-    library: LibraryInfo
+    info: LibraryInfo  # of the module
     token: TokenInfo
     keys: Mapping[str, KeyInfo]  # by name: ec-p256, or, where an arm has several of them, ec-p256-0, ec-p256-1, ...
 

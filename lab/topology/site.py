@@ -75,7 +75,7 @@ def open_site(
         hosts=tls.hosts,
         port=tls.port,
         module=library("tap"),
-        library=bridge_library,
+        bridge_library=bridge_library,
         token_label=access.token_label,
         pin=access.pin,
         environment={**access.environment, **tap},

@@ -43,7 +43,7 @@ class Tls:
     key_exchange: str | None = "ecdhe"
     vhosts: int = 1
     certificate: str | None = None
-    library: str | None = None
+    bridge_library: str | None = None
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ def nowhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 
 def arm(bridge: str, library: Path | None = None) -> Arm:
-    tls = Tls(bridge=bridge, library=str(library) if library else None)
+    tls = Tls(bridge=bridge, bridge_library=str(library) if library else None)
     return Arm(Settings(), Workload("handshake", "ec-p256", None), tls=tls)
 
 
@@ -134,7 +134,7 @@ def test_the_library_of_the_scenario_comes_before_all_others(
     monkeypatch.chdir(nowhere)
 
     assert library_for(Tls(bridge=bridge)) == nowhere / "mine.so"
-    assert library_for(Tls(bridge=bridge, library="scenario.so")) == nowhere / "scenario.so"
+    assert library_for(Tls(bridge=bridge, bridge_library="scenario.so")) == nowhere / "scenario.so"
 
 
 @pytest.mark.parametrize("bridge", ["direct", "software", None])
@@ -146,7 +146,8 @@ def test_a_bridge_that_loads_nothing_has_no_library(bridge: str | None, nowhere:
 def test_a_library_of_the_scenario_that_is_no_file_is_said_with_its_key(bridge: str, tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "none.so"):
         with pytest.raises(
-            ScenarioError, match=rf'^x\.toml: arm "only": tls\.library: {path} is no file; name .*, or leave it out'
+            ScenarioError,
+            match=rf'^x\.toml: arm "only": tls\.bridge_library: {path} is no file; name .*, or leave it out',
         ):
             preflight([arm(bridge, path)], "x.toml")
 
@@ -159,7 +160,9 @@ def test_a_library_of_the_scenario_that_openssl_could_not_load_is_said_with_its_
     preflight([arm(bridge), arm(bridge, own)], "x.toml")
     own.write_text("nothing")
 
-    with pytest.raises(ScenarioError, match=rf'arm "only": tls\.library: {bridge}: {own} is no {bridge} that OpenSSL'):
+    with pytest.raises(
+        ScenarioError, match=rf'arm "only": tls\.bridge_library: {bridge}: {own} is no {bridge} that OpenSSL'
+    ):
         preflight([arm(bridge), arm(bridge, own)], "x.toml")
 
 
@@ -170,7 +173,7 @@ def test_an_openssl_without_engine_is_said_also_where_the_scenario_names_one(
     monkeypatch.setattr(bridges, "openssl", lambda: OpenSsl("4.0.0", False, {}))
 
     with pytest.raises(ScenarioError, match=r"^tls\.bridge: engine: this OpenSSL \(4\.0\.0\) has no ENGINE"):
-        library_for(Tls(bridge="engine", library=str(nowhere / "mine.so")))
+        library_for(Tls(bridge="engine", bridge_library=str(nowhere / "mine.so")))
 
 
 def test_the_manifest_tells_each_library_that_is_loaded_once(tmp_path: Path) -> None:

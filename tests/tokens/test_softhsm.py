@@ -23,7 +23,7 @@ def test_all_five_key_kinds_are_made_and_their_public_keys_read(tmp_path: Path) 
     made = token.prepare(frozenset(KEYS), tmp_path / "golden")
 
     assert set(made.keys) == set(KEYS)
-    assert made.library.manufacturer == "SoftHSM"
+    assert made.info.manufacturer == "SoftHSM"
     for kind, key in made.keys.items():
         public = load_pem_public_key(key.public_pem.encode())
         assert isinstance(public, rsa.RSAPublicKey if KEYS[kind].type == "RSA" else ec.EllipticCurvePublicKey)

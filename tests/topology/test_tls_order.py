@@ -65,7 +65,7 @@ def test_the_library_of_the_scenario_is_what_is_loaded(
     server: str, bridge: str, keys: dict[str, KeyInfo], tmp_path: Path
 ) -> None:
     mine = shutil.copy(library_of(bridge), tmp_path / "mine.so")
-    arm = only(f"tls.server={server}", f"tls.bridge={bridge}", f"tls.library={mine}")
+    arm = only(f"tls.server={server}", f"tls.bridge={bridge}", f"tls.bridge_library={mine}")
     hosts = Certificates().hosts(arm, keys)
     assert hosts is not None
 
