@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from docs import figures
+from docs import figures, measured
 from lab import program
 from lab.scenario import parse
 from tests.runs import Place, open_folder
@@ -46,9 +46,9 @@ def test_a_command_of_the_page_is_one_that_is_taken(command: str, tmp_path: Path
 
 
 def test_the_page_and_its_pictures_are_about_the_arms_of_the_scenario() -> None:
-    shown = {*figures.PREPARED, *figures.NEITHER, *figures.HTTPD}
+    shown = {*measured.PREPARED, *measured.NEITHER, *measured.HTTPD}
     assert shown == set(ARMS)
-    assert {*figures.FIRST, *(arm for pair in figures.PAIRS for arm in pair)} <= shown
+    assert {*measured.FIRST, *(arm for pair in measured.PAIRS for arm in pair)} <= shown
     named = set(re.findall(r"`((?:A|B|neither|httpd)-[a-z0-9-]*[a-z0-9])`", PAGE))
     assert named == shown
 

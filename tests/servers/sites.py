@@ -176,4 +176,4 @@ def await_text(path: Path, text: str, times: int = 1) -> None:
     until_s = time.monotonic() + PATIENCE_S
     while path.read_text(errors="replace").count(text) < times:
         assert time.monotonic() < until_s, path.read_text(errors="replace")
-        time.sleep(LOOK_AGAIN_S)
+        time.sleep(LOOK_AGAIN_S)  # a file tells nobody that it has grown
