@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
 
-from lab.servers.model import Entry, ServerLog
-from lab.servers.openssl import read_errors
+from lab.servers.log_lines import Connection
+from lab.servers.model import ServerLog
 
 FORMAT: Final = "%{cu}t %-P %-{g}T %-a %-{c}L %-l %M"
 """Time in microseconds, process, kernel thread, client, connection, level; see httpd's ErrorLogFormat."""
@@ -29,21 +28,10 @@ _SIGNAL: Final = re.compile(r"AH00052: child pid (\d+) exit signal .*\((\d+)\)")
 _NS_PER_US: Final = 1_000
 
 
-@dataclass
-class _Connection:
-    pid: int
-    tid: int
-    port: int
-    opened_ns: int
-    ended_ns: int | None = None
-    well: bool = False
-    errors: list[str] = field(default_factory=list)
-
-
 def read(text: str) -> ServerLog:
     """All connections of a log, also of one that was cut off in the middle of a line."""
-    connections: dict[tuple[int, str], _Connection] = {}
-    failing: dict[tuple[int, int], _Connection] = {}  # by process and thread: whose errors come next
+    connections: dict[tuple[int, str], Connection] = {}
+    failing: dict[tuple[int, int], Connection] = {}  # by process and thread: whose errors come next
     crashes: dict[int, int] = {}
     for line in _lines(text):
         pid, tid = int(line["pid"]), int(line["tid"]) if line["tid"] != "-" else int(line["pid"])
@@ -54,7 +42,7 @@ def read(text: str) -> ServerLog:
             continue
         if said.startswith(_CONNECTED):
             port = int(line["client"].rpartition(":")[2])
-            connections[key] = _Connection(pid, tid, port, _instant_ns(line))
+            connections[key] = Connection(pid, tid, port, _instant_ns(line))
         elif said.startswith((_DONE, _LEFT, *_FAILED)) and key in connections:
             connection = connections[key]
             if connection.ended_ns is None:
@@ -66,7 +54,7 @@ def read(text: str) -> ServerLog:
             crashes[int(found[1])] = int(found[2])
         if not said.startswith(_FAILED):
             failing.pop((pid, tid), None)
-    return ServerLog(tuple(map(_entry, connections.values())), crashes)
+    return ServerLog(tuple(connection.entry(exact=True) for connection in connections.values()), crashes)
 
 
 def _lines(text: str) -> Iterator[re.Match[str]]:
@@ -78,19 +66,3 @@ def _instant_ns(line: re.Match[str]) -> int:
     """CLOCK_REALTIME, of a log in UTC, without the rounding of floating-point seconds."""
     whole = datetime.fromisoformat(f"{line['day']}T{line['time']}").replace(tzinfo=UTC)
     return (int(whole.timestamp()) * 1_000_000 + whole.microsecond) * _NS_PER_US
-
-
-def _entry(connection: _Connection) -> Entry:
-    said = read_errors(connection.errors)
-    return Entry(
-        pid=connection.pid,
-        port=connection.port,
-        opened_ns=connection.opened_ns,
-        ended_ns=connection.ended_ns,
-        well=connection.well,
-        tid=connection.tid,
-        code=said.code,
-        text=said.text,
-        ckr=said.ckr,
-        alert=said.alert,
-    )

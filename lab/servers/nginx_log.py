@@ -7,13 +7,10 @@ client's port, and what each SSL_do_handshake returned. A client that makes no r
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Final
 
-from lab.servers.model import Entry, ServerLog
-from lab.servers.openssl import Said, read_errors
+from lab.servers.log_lines import Connection, second_ns, whole_lines
+from lab.servers.model import ServerLog
 
 LEVEL: Final = "debug_event"
 
@@ -28,18 +25,7 @@ _STALE: Final = "ignoring stale global SSL error"  # left over in its queue by w
 _CRASHED: Final = re.compile(r"^\w[\w ]* process (\d+) exited on signal (\d+)")
 _EXITED: Final = re.compile(r"^\w[\w ]* process (\d+) exited with (?:fatal )?code (\d+)")
 _HANDSHAKING: Final = " while SSL handshaking"
-_NS_PER_S: Final = 1_000_000_000
-
-
-@dataclass
-class _Connection:
-    pid: int
-    tid: int
-    port: int
-    opened_ns: int
-    ended_ns: int | None = None
-    well: bool = False
-    failure: str = ""
+_SECOND: Final = "%Y/%m/%d %H:%M:%S"
 
 
 def read(text: str) -> ServerLog:
@@ -47,10 +33,10 @@ def read(text: str) -> ServerLog:
 
     A connection that neither failed nor got through its handshake has no end: its worker died, or was told to stop.
     """
-    connections: dict[tuple[int, int], _Connection] = {}
+    connections: dict[tuple[int, int], Connection] = {}
     crashes: dict[int, int] = {}
     exits: dict[int, int] = {}
-    for line in _lines(text):
+    for line in whole_lines(text, _LINE):
         said = line["text"]
         if line["connection"] is None:
             if found := _CRASHED.match(said):
@@ -60,40 +46,11 @@ def read(text: str) -> ServerLog:
             continue
         key = int(line["pid"]), int(line["connection"])
         if found := _ACCEPTED.match(said):
-            connections[key] = _Connection(key[0], int(line["tid"]), int(found[1]), _instant_ns(line))
+            connections[key] = Connection(key[0], int(line["tid"]), int(found[1]), second_ns(line, _SECOND))
         elif (connection := connections.get(key)) is not None and connection.ended_ns is None:
             connection.well = said == _DONE
             if connection.well or (_CLIENT in said and not said.startswith(_STALE)):
-                connection.ended_ns = _instant_ns(line)
-                connection.failure = "" if connection.well else said.partition(_CLIENT)[0].removesuffix(_HANDSHAKING)
-    return ServerLog(tuple(map(_entry, connections.values())), crashes, exits)
-
-
-def _lines(text: str) -> Iterator[re.Match[str]]:
-    """Whole lines alone: of a cut-off one nobody knows whether `fd:1` or `SSL_do_handshake: 1` is all of it."""
-    whole, newline, _ = text.rpartition("\n")
-    matches = map(_LINE.match, whole.split("\n") if newline else ())
-    return (line for line in matches if line is not None)
-
-
-def _instant_ns(line: re.Match[str]) -> int:
-    """CLOCK_REALTIME of the begin of the second that a log in UTC names."""
-    day = datetime.strptime(f"{line['day']} {line['time']}", "%Y/%m/%d %H:%M:%S").replace(tzinfo=UTC)
-    return int(day.timestamp()) * _NS_PER_S
-
-
-def _entry(connection: _Connection) -> Entry:
-    said = read_errors([connection.failure]) if connection.failure else Said()
-    return Entry(
-        pid=connection.pid,
-        port=connection.port,
-        opened_ns=connection.opened_ns,
-        ended_ns=connection.ended_ns,
-        well=connection.well,
-        tid=connection.tid,
-        exact=False,
-        code=said.code,
-        text=said.text or connection.failure,
-        ckr=said.ckr,
-        alert=said.alert,
-    )
+                connection.ended_ns = second_ns(line, _SECOND)
+                if not connection.well:
+                    connection.errors.append(said.partition(_CLIENT)[0].removesuffix(_HANDSHAKING))
+    return ServerLog(tuple(connection.entry(exact=False) for connection in connections.values()), crashes, exits)
