@@ -298,7 +298,7 @@ def _highest(level: Level, since_ns: int, until_ns: int) -> int:
     """The highest number from since_ns until until_ns, ends included."""
     first, last = (int(np.searchsorted(level[0], edge, "right")) for edge in (since_ns, until_ns))
     inside: Any = level[1][first:last]
-    return max(_at(level, since_ns), int(inside.max()) if inside.size else 0)
+    return max([_at(level, since_ns), *inside.tolist()])
 
 
 def _lowest(level: Level, since_ns: int, until_ns: int) -> int:

@@ -102,6 +102,7 @@ def test_the_summary_adds_trials_up_and_pools_their_children() -> None:
 def test_a_reload_that_changed_nothing_is_told_as_such() -> None:
     found = restart_of(examined(opened(TrialBuilder()), child(2), child(3), server={"reload_ns": 500.0}))
     assert (found.left, found.stayed, found.workers_peak, found.settled_ms) == (0, 2, 2, None)
+    assert found.workers_least == 2
     assert found.children == ()
 
 
