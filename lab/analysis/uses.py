@@ -19,7 +19,7 @@ from lab.analysis.rules import handles
 from lab.analysis.rules.context import strange_logins
 from lab.analysis.traced import NO_USE
 from lab.record.dtypes import ENDED, LOCKING
-from lab.record.names import FUNCTION_NUMBER, FUNCTIONS, ckr_name, ckr_number, function_name
+from lab.record.names import FUNCTION_NUMBER, FUNCTIONS, ckr_name, ckr_number
 
 Times = NDArray[np.int64]
 

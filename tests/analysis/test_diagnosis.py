@@ -113,7 +113,9 @@ def test_what_a_refused_initialise_asked_for_explains_no_crash() -> None:
 
 
 @pytest.mark.parametrize(("theirs", "own", "count"), [("os", "null_argument", 0), ("null_argument", "os", 1)])
-def test_a_process_whose_initialise_was_refused_runs_on_its_ancestors_locking(theirs: str, own: str, count: int) -> None:
+def test_a_process_whose_initialise_was_refused_runs_on_its_ancestors_locking(
+    theirs: str, own: str, count: int
+) -> None:
     builder = TrialBuilder().call("C_Initialize", MASTER, at=-90, locking=theirs)
     builder.call("C_Initialize", 2, at=9, locking=own, ckr=ALREADY_INITIALIZED)
     builder.call("C_OpenSession", 2, tid=1, at=10, until=12, session=5)
