@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -298,8 +298,8 @@ def _at(level: Level, at_ns: int) -> int:
 def _highest(level: Level, since_ns: int, until_ns: int) -> int:
     """The highest number from since_ns until until_ns, ends included."""
     first, last = (int(np.searchsorted(level[0], edge, "right")) for edge in (since_ns, until_ns))
-    inside: Any = level[1][first:last]
-    return max([_at(level, since_ns), *inside.tolist()])
+    inside: list[int] = level[1][first:last].tolist()
+    return max([_at(level, since_ns), *inside])
 
 
 def _lowest(level: Level, since_ns: int, until_ns: int) -> int:
