@@ -12,18 +12,20 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lab.analysis.calls import Origin
 from lab.analysis.lineage import Lineage
 from lab.analysis.policy import kind_of
 from lab.analysis.rules.endings import signal_name
 from lab.analysis.rules.finding import CONFORMS, Finding, check_failed, together, violation
-from lab.analysis.uses import REFUSALS, NotFound, ProcessUse, told_answers
+from lab.analysis.uses import NOT_RECOGNIZED, REFUSALS, ProcessUse, Times, told_answers
 from lab.record.model import TrialRecord
-from lab.record.names import ckr_name
+from lab.record.names import ckr_name, function_name
 
 NEAR_NS: Final = 50_000_000
 """A token that is not found so close to another process's C_Initialize or C_Login was hidden by it."""
@@ -129,32 +131,68 @@ def _inherited_login(record: TrialRecord, uses: Mapping[int, ProcessUse], lineag
 
 
 def _login_race(record: TrialRecord, uses: Mapping[int, ProcessUse], lineage: Lineage, origin: Origin) -> Finding:
-    """The token was not found while another process was in C_Initialize or C_Login, or near it."""
-    others = [use for use in uses.values() if use.entering[0].size]
-    begins = np.concatenate([np.empty(0, np.int64), *(use.entering[0] for use in others)])
-    ends = np.concatenate([np.empty(0, np.int64), *(use.entering[1] for use in others)])
-    whose = np.concatenate([np.empty(0, np.int64), *(np.full(use.entering[0].size, use.index) for use in others)])
-    most: dict[bool, int] = {}
+    """The token was not found while another process was in C_Initialize or C_Login, or near it.
+
+    Whoever missed it then misses it until its next C_Initialize: all its tries from then on count.
+    """
+    entering = [use for use in uses.values() if use.entering[0].size]
+    begins = np.concatenate([np.empty(0, np.int64), *(use.entering[0] for use in entering)])
+    ends = np.concatenate([np.empty(0, np.int64), *(use.entering[1] for use in entering)])
+    whose = np.concatenate([np.empty(0, np.int64), *(np.full(use.entering[0].size, use.index) for use in entering)])
+    begun, over = np.sort(begins), np.sort(ends)
+    views = {True: _View(), False: _View()}
     for use in uses.values():
-        most[_outside(lineage, use)] = max(most.get(_outside(lineage, use), 0), use.most_slots)
+        view = views[_outside(lineage, use)]
+        view.most_slots = max(view.most_slots, use.most_slots)
+        view.opened |= use.opened
     found = []
     for use in uses.values():
-        count, first = 0, ""
-        at_ns = 0
-        for call in use.not_found:
-            if call.ckr == 0 and call.slots >= most[_outside(lineage, use)] and call.slots:
-                continue  # all slots that anybody saw
-            near = (whose != use.index) & (begins - NEAR_NS <= call.ended_ns) & (ends >= call.started_ns - NEAR_NS)
-            if not near.any():
-                continue
-            if not count:
-                apart = np.maximum(begins[near] - call.ended_ns, call.started_ns - ends[near])
-                other = int(whose[near][np.argmin(apart)])
-                first, at_ns = _race(use, call, other, most[_outside(lineage, use)], origin), call.started_ns
-            count += 1
-        if count:
-            found.append(violation(count, at_ns, first))
+        view = views[_outside(lineage, use)]
+        missed = np.flatnonzero(_missed(use, view))
+        since, until = use.not_found.started_ns[missed] - NEAR_NS, use.not_found.ended_ns[missed] + NEAR_NS
+        others = _under_way(begun, over, since, until)
+        others -= _under_way(np.sort(use.entering[0]), np.sort(use.entering[1]), since, until)
+        near = np.flatnonzero(others > 0)
+        if not near.size:
+            continue
+        epoch = use.not_found.epoch[missed]
+        epochs, first = np.unique(epoch[near], return_index=True)
+        count = int((np.searchsorted(epoch, epochs, "right") - near[first]).sum())
+        row = int(missed[near[0]])
+        start_ns, end_ns = int(use.not_found.started_ns[row]), int(use.not_found.ended_ns[row])
+        apart = np.where(whose == use.index, np.iinfo(np.int64).max, np.maximum(begins - end_ns, start_ns - ends))
+        other = int(whose[np.argmin(apart)])
+        found.append(violation(count, start_ns, _race(use, row, other, view.most_slots, origin)))
     return together([CONFORMS, *found])
+
+
+@dataclass
+class _View:
+    """What the processes saw of the module whose tap they share."""
+
+    most_slots: int = 0
+    opened: frozenset[int] = frozenset()  # slots that have the token
+
+
+def _missed(use: ProcessUse, view: _View) -> NDArray[np.bool_]:
+    """Which rows of use.not_found say that the token was hidden.
+
+    Lists with and without empty slots have different lengths, and the calls do not tell which was asked for. So a
+    short list counts only where the process went on to ask about the tokens, and about none that anybody used.
+    """
+    calls = use.not_found
+    known = np.isin(calls.argument, np.array(sorted(view.opened), np.uint64))
+    missed: NDArray[np.bool_] = (calls.ckr != 0) & ((calls.ckr != NOT_RECOGNIZED) | known)
+    for row in np.flatnonzero(calls.ckr == 0).tolist():  # one for each C_Initialize at most
+        asked, slots = calls.asked[int(calls.epoch[row])], int(calls.argument[row])
+        missed[row] = slots == 0 or (slots < view.most_slots and bool(asked) and not asked & view.opened)
+    return missed
+
+
+def _under_way(begins: Times, ends: Times, since_ns: Times, until_ns: Times) -> NDArray[np.intp]:
+    """How many of some calls were under way at any time from since_ns until until_ns. begins, ends: each ascending."""
+    under_way: NDArray[np.intp] = np.searchsorted(begins, until_ns, "right") - np.searchsorted(ends, since_ns, "left")
+    return under_way
 
 
 def _outside(lineage: Lineage, use: ProcessUse) -> bool:
@@ -163,13 +201,15 @@ def _outside(lineage: Lineage, use: ProcessUse) -> bool:
     return process is None or process.role == "other"
 
 
-def _race(use: ProcessUse, call: NotFound, other: int, most: int, origin: Origin) -> str:
-    answer = ckr_name(call.ckr)
-    if call.ckr == 0:
-        answer = f"{answer} with {call.slots} slots (others saw {most})" if call.slots else f"{answer} with no slot"
+def _race(use: ProcessUse, row: int, other: int, most: int, origin: Origin) -> str:
+    calls = use.not_found
+    answer, slots = ckr_name(int(calls.ckr[row])), int(calls.argument[row])
+    if calls.ckr[row] == 0:
+        answer = f"{answer} with {slots} slots (others saw {most})" if slots else f"{answer} with no slot"
     return (
-        f"process {use.index} (pid {use.pid}), thread {call.tid}: {call.function} answered {answer},"
-        f" {origin.when(call.started_ns)}, while process {other} was in C_Initialize or C_Login, or within"
+        f"process {use.index} (pid {use.pid}), thread {int(calls.tid[row])}:"
+        f" {function_name(int(calls.function[row]))} answered {answer},"
+        f" {origin.when(int(calls.started_ns[row]))}, while process {other} was in C_Initialize or C_Login, or within"
         f" {NEAR_NS // 1_000_000} ms of it"
     )
 

@@ -247,13 +247,12 @@ class Restarts:
         return found.first if found else None
 
     def _settled(self, left: Sequence[ProcessRecord], born: Sequence[ProcessRecord], usual: int) -> int | None:
-        """When the last of the old had left, and as many new ones as there were old had served (or all that ever did);
-        None where an old one stayed, or neither is known."""
-        if len(left) < usual:
-            return None
+        """When the last of the old had left, and as many new ones as there were old had served; None where not all of
+        the old left, or fewer served."""
         firsts = sorted(first[1] for process in born if (first := self._first(process)) is not None)
-        times = [process.gone_ns for process in left if process.gone_ns is not None] + firsts[:usual][-1:]
-        return max(times, default=None)
+        if not usual or len(left) < usual or len(firsts) < usual:
+            return None
+        return max([process.gone_ns for process in left if process.gone_ns is not None] + [firsts[usual - 1]])
 
     def _counted(self, since_ns: int | None, until_ns: int | None) -> tuple[int, int]:
         """Handshakes that were begun then: ended well, failed."""

@@ -19,7 +19,7 @@ from lab.analysis.rules import handles
 from lab.analysis.rules.context import strange_logins
 from lab.analysis.traced import NO_USE
 from lab.record.dtypes import ENDED, LOCKING
-from lab.record.names import FUNCTION_NUMBER, FUNCTIONS, ckr_name, ckr_number, function_name
+from lab.record.names import FUNCTION_NUMBER, FUNCTIONS, ckr_name, ckr_number
 
 Times = NDArray[np.int64]
 
@@ -37,8 +37,10 @@ REFUSALS: Final = _codes(
 )
 """How a module refuses a context or a handle that is not the process's own."""
 
-# CKR_TOKEN_NOT_RECOGNIZED is none: SoftHSM answers it for its empty slot, which p11-kit's server tries at each start
 _NO_TOKEN: Final = _codes("CKR_SLOT_ID_INVALID", "CKR_TOKEN_NOT_PRESENT", "CKR_GENERAL_ERROR")
+NOT_RECOGNIZED: Final = ckr_number("CKR_TOKEN_NOT_RECOGNIZED")
+"""Also what SoftHSM answers for its empty slot, always: it says something of a slot that has the token only."""
+_LOGGED_IN: Final = np.array([0, ckr_number("CKR_USER_ALREADY_LOGGED_IN")], np.uint32)
 
 
 def _functions(*names: str) -> NDArray[np.bool_]:
@@ -50,6 +52,7 @@ _CLOSES: Final = _functions("C_CloseSession", "C_CloseAllSessions")  # tidying u
 _KEY: Final = _functions(*(name for name in FUNCTIONS if name.startswith(("C_Sign", "C_Decrypt"))))
 _KEY_DONE: Final = _KEY & ~_functions(*(name for name in FUNCTIONS if name.endswith("Init")))
 _FINDS_TOKEN: Final = _functions("C_GetSlotList", "C_GetTokenInfo", "C_OpenSession", "C_Login")
+_OF_SLOT: Final = _functions("C_GetTokenInfo", "C_OpenSession")  # their argument is the slot
 _ANSWERS_SHOWN: Final = 3
 
 
@@ -64,14 +67,19 @@ class Sign:
 
 @dataclass(frozen=True)
 class NotFound:
-    """One call that should have led to the token and did not. ckr 0: a slot list, of so many slots."""
+    """Calls of a process that was looking for its token and did not find it, ascending in start; one row each.
 
-    function: str
-    ckr: int
-    slots: int
-    tid: int
-    started_ns: int
-    ended_ns: int
+    ckr 0: a slot list after which no session was opened. Columns, as there may be one per failed handshake.
+    """
+
+    function: NDArray[np.uint8]
+    ckr: NDArray[np.uint32]
+    argument: NDArray[np.uint64]  # the slot, or how many slots were listed
+    tid: NDArray[np.uint32]
+    started_ns: Times
+    ended_ns: Times
+    epoch: NDArray[np.intp]  # the context of the process in which it looked
+    asked: Mapping[int, frozenset[int]]  # by epoch with a slot list: the slots whose token it asked about
 
 
 @dataclass(frozen=True)
@@ -101,8 +109,9 @@ class ProcessUse:
     foreign_answers: Mapping[int, int]  # by CKR code
     logged_in_already: Sign | None  # CKR_USER_ALREADY_LOGGED_IN to its first C_Login after a C_Initialize of its own
     signed_without_login: Sign | None  # after a C_Initialize of its own
-    not_found: tuple[NotFound, ...]
+    not_found: NotFound = field(repr=False)
     most_slots: int
+    opened: frozenset[int]  # slots on which it opened a session
     entering: tuple[Times, Times] = field(repr=False)  # begin and end of each C_Initialize and C_Login
     key_calls: tuple[Times, Times] = field(repr=False)  # begin and end of each operation with a key; empty if not kept
     cold: Mapping[str, float] = field(default_factory=dict)
@@ -159,6 +168,7 @@ def of_process(calls: ProcessCalls, foreign: bool, keep_key_calls: bool) -> Proc
         signed_without_login=_signed_without_login(calls, done),
         not_found=_not_found(calls),
         most_slots=_most_slots(calls),
+        opened=frozenset(np.unique(calls.argument[calls.successes("C_OpenSession")]).tolist()),
         entering=(calls.started_ns[entering], _ends(calls, entering)),
         key_calls=(calls.started_ns[keys], _ends(calls, keys)),
         cold=cold.of_calls(calls),
@@ -224,11 +234,14 @@ def _signed_without_login(calls: ProcessCalls, done: Rows) -> Sign | None:
     return Sign(sum(rows.size for rows in found), int(calls.started_ns[first]), evidence)
 
 
-def _not_found(calls: ProcessCalls) -> tuple[NotFound, ...]:
-    """Calls on the way to the token that failed for want of it, and slot lists after which no session was opened."""
-    wrong = np.flatnonzero(_FINDS_TOKEN[calls.function] & (calls.state == ENDED) & np.isin(calls.ckr, _NO_TOKEN))
-    if (logins := calls.successes("C_Login")).size:
-        wrong = wrong[wrong < logins[0]]  # a token that breaks later was found
+def _not_found(calls: ProcessCalls) -> NotFound:
+    """Calls on the way to the token that failed for want of it, and slot lists after which no session was opened.
+
+    In each epoch only those before the first C_Login or use of a key that went well: then it had found its token.
+    """
+    starts = np.array([epoch.start for epoch in calls.epochs], np.intp)
+    no_token = np.isin(calls.ckr, _NO_TOKEN) | (_OF_SLOT[calls.function] & (calls.ckr == NOT_RECOGNIZED))
+    wrong = np.flatnonzero(_FINDS_TOKEN[calls.function] & (calls.state == ENDED) & no_token)
     lists = calls.successes("C_GetSlotList")
     if lists.size:
         # The last list before each search ends: the next C_Initialize, or the end of the calls.
@@ -238,17 +251,37 @@ def _not_found(calls: ProcessCalls) -> tuple[NotFound, ...]:
         opened = calls.successes("C_OpenSession")
         until = edges[np.searchsorted(edges, lists)]
         lists = lists[np.searchsorted(opened, lists) == np.searchsorted(opened, until)]
-    return tuple(
-        NotFound(
-            function=function_name(int(calls.function[row])),
-            ckr=int(calls.ckr[row]),
-            slots=int(calls.argument[row]) if calls.ckr[row] == 0 else 0,
-            tid=int(calls.tid[row]),
-            started_ns=int(calls.started_ns[row]),
-            ended_ns=int(calls.ended_ns[row]),
-        )
-        for row in np.sort(np.concatenate([wrong, lists])).tolist()
+    rows = np.sort(np.concatenate([wrong, lists]))
+    epoch = np.searchsorted(starts, rows, "right") - 1
+    login = calls.rows_of("C_Login")
+    login = login[(calls.state[login] == ENDED) & np.isin(calls.ckr[login], _LOGGED_IN)]
+    key = np.flatnonzero(_KEY[calls.function] & (calls.state == ENDED) & (calls.ckr == 0))
+    finds = np.sort(np.concatenate([login, key]))
+    whose, first = np.unique(np.searchsorted(starts, finds, "right") - 1, return_index=True)
+    found = np.full(starts.size, len(calls), np.intp)
+    found[whose] = finds[first]
+    looking = rows < found[epoch]
+    rows, epoch = rows[looking], epoch[looking]
+    info = calls.rows_of("C_GetTokenInfo")
+    asked = {
+        one: frozenset(np.unique(calls.argument[_within(info, calls.epochs[one])]).tolist())
+        for one in np.unique(epoch[calls.ckr[rows] == 0]).tolist()
+    }
+    return NotFound(
+        function=calls.function[rows],
+        ckr=calls.ckr[rows],
+        argument=calls.argument[rows],
+        tid=calls.tid[rows],
+        started_ns=calls.started_ns[rows],
+        ended_ns=calls.ended_ns[rows],
+        epoch=epoch,
+        asked=asked,
     )
+
+
+def _within(rows: Rows, epoch: slice) -> Rows:
+    first, last = np.searchsorted(rows, (epoch.start, epoch.stop))
+    return rows[first:last]
 
 
 def _most_slots(calls: ProcessCalls) -> int:

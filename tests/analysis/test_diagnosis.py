@@ -113,7 +113,9 @@ def test_what_a_refused_initialise_asked_for_explains_no_crash() -> None:
 
 
 @pytest.mark.parametrize(("theirs", "own", "count"), [("os", "null_argument", 0), ("null_argument", "os", 1)])
-def test_one_whose_initialise_was_refused_runs_on_its_ancestors_locking(theirs: str, own: str, count: int) -> None:
+def test_a_process_whose_initialise_was_refused_runs_on_its_ancestors_locking(
+    theirs: str, own: str, count: int
+) -> None:
     builder = TrialBuilder().call("C_Initialize", MASTER, at=-90, locking=theirs)
     builder.call("C_Initialize", 2, at=9, locking=own, ckr=ALREADY_INITIALIZED)
     builder.call("C_OpenSession", 2, tid=1, at=10, until=12, session=5)
@@ -211,7 +213,51 @@ def test_a_token_that_breaks_after_a_login_is_no_race() -> None:
 def test_an_empty_slot_that_is_no_token_is_no_race() -> None:
     builder = TrialBuilder().call("C_Initialize", 2, at=0).call("C_Initialize", 3, at=0)
     builder.call("C_OpenSession", 3, at=1, session=5).call("C_Login", 3, at=20, until=40, session=5)
-    nothing(examined(builder.call("C_OpenSession", 2, at=85, ckr=0xE1)))
+    nothing(examined(builder.call("C_OpenSession", 2, at=85, argument=1, ckr=0xE1)))
+
+
+def racing() -> TrialBuilder:
+    """Workers 2 and 3 initialise; 3 opens a session on slot 17 and logs in from 20 to 40 ms."""
+    builder = TrialBuilder().call("C_Initialize", 2, at=0).call("C_Initialize", 3, at=0)
+    builder.call("C_OpenSession", 3, at=1, session=5, argument=17)
+    return builder.call("C_Login", 3, at=20, until=40, session=5)
+
+
+@pytest.mark.parametrize("function", ["C_GetTokenInfo", "C_OpenSession"])
+def test_the_slot_of_the_token_that_is_not_recognized_is_a_race(function: str) -> None:
+    one = found(examined(racing().call(function, 2, at=85, argument=17, ckr=0xE1)), "login-race")
+    assert "CKR_TOKEN_NOT_RECOGNIZED" in one.evidence
+    nothing(examined(racing().call(function, 2, at=85, argument=18, ckr=0xE1)))
+
+
+@pytest.mark.parametrize("code", [0, ALREADY_LOGGED_IN])
+def test_a_token_that_breaks_once_it_was_found_is_no_race(code: int) -> None:
+    builder = racing().call("C_OpenSession", 2, at=41, session=6).call("C_Login", 2, at=42, session=6, ckr=code)
+    facts = examined(builder.call("C_OpenSession", 2, at=60, ckr=GENERAL_ERROR))
+    assert facts.diagnosis["login-race"].count == 0
+    builder = racing().call("C_OpenSession", 2, at=41, session=6)
+    builder.call("C_FindObjects", 2, at=42, session=6, key=7, argument=1).sign(2, at=43, session=6)
+    nothing(examined(builder.call("C_OpenSession", 2, at=60, ckr=GENERAL_ERROR)))
+
+
+def test_a_token_is_looked_for_anew_in_each_context() -> None:
+    builder = racing().call("C_OpenSession", 2, at=41, session=6).call("C_Login", 2, at=42, session=6)
+    builder.call("C_Finalize", 2, at=43).call("C_Initialize", 2, at=44)
+    assert found(examined(builder.call("C_OpenSession", 2, at=60, ckr=GENERAL_ERROR)), "login-race").count == 1
+
+
+def test_all_tries_of_those_that_missed_the_token_count_and_cost_no_object_each() -> None:
+    builder = racing().call("C_Initialize", 4, at=0)
+    for at in range(400):
+        builder.call("C_OpenSession", 2 + 2 * (at % 2), at=60 + at, ckr=SLOT_ID_INVALID)
+    facts = examined(builder, master(), child(2), child(3), child(4))
+    one = found(facts, "login-race")
+    assert (one.count, one.processes) == (400, 2)
+
+
+def test_a_miss_that_is_as_near_to_ones_own_login_only_is_no_race() -> None:
+    builder = TrialBuilder().call("C_Initialize", 3, at=0).call("C_Initialize", 2, at=200)
+    nothing(examined(builder.call("C_OpenSession", 2, at=201, ckr=SLOT_ID_INVALID)))
 
 
 def test_a_token_that_is_missed_when_nobody_else_is_near_is_no_race() -> None:
@@ -220,14 +266,19 @@ def test_a_token_that_is_missed_when_nobody_else_is_near_is_no_race() -> None:
     nothing(examined(builder.call("C_GetTokenInfo", 2, at=100, ckr=SLOT_ID_INVALID)))
 
 
-def herd(slots: int, opens: bool) -> TrialFacts:
-    """Two workers of the lab's own; the second is told of so many slots, of which the first saw two."""
+def herd(slots: int, opens: bool, asks: int | None = 0) -> TrialFacts:
+    """Two workers of the lab's own; the second is told of so many slots, of which the first saw two, and asks about the
+    token in one. The token is in slot 17."""
     builder = TrialBuilder()
     for index, told in ((1, 2), (2, slots)):
         builder.call("C_Initialize", index, at=index)
         builder.call("C_GetSlotList", index, at=3, argument=2).call("C_GetSlotList", index, at=4, argument=told)
+        for slot in (asks,) if index == 2 else (17,):
+            if slot is not None:
+                builder.call("C_GetTokenInfo", index, at=4.6, argument=slot)
         if index == 1 or opens:
-            builder.call("C_OpenSession", index, at=5, session=5).call("C_Login", index, at=6, session=5)
+            builder.call("C_OpenSession", index, at=5, session=5, argument=17)
+            builder.call("C_Login", index, at=6, session=5)
     return builder.examine(record(worker(1), worker(2, detail="no matching token")))
 
 
@@ -241,6 +292,11 @@ def test_a_slot_list_without_the_token_is_a_race_in_the_labs_own_herd_too(slots:
 def test_a_slot_list_that_led_to_a_session_or_lacks_nothing_is_no_race() -> None:
     nothing(herd(2, opens=False))
     nothing(herd(1, opens=True))
+
+
+@pytest.mark.parametrize("asks", [None, 17])
+def test_an_idle_worker_that_listed_fewer_slots_and_opened_no_session_did_not_miss_the_token(asks: int | None) -> None:
+    nothing(herd(1, opens=False, asks=asks))
 
 
 def test_the_slots_that_a_broker_sees_are_not_compared_with_the_servers() -> None:

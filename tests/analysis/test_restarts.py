@@ -106,6 +106,13 @@ def test_a_reload_that_changed_nothing_is_told_as_such() -> None:
     assert found.children == ()
 
 
+def test_a_reload_that_one_of_the_old_survived_never_settled() -> None:
+    builder = served(served(opened(TrialBuilder()), 4, 510, 1), 5, 520, 2)
+    processes = (child(2), child(3, gone=600), child(4, born=510), child(5, born=520))
+    found = restart_of(examined(builder, *processes, planned=2, server={"reload_ns": 500.0}))
+    assert (found.left, found.stayed, found.settled_ms) == (1, 1, None)
+
+
 def test_a_worker_that_left_before_the_reload_is_none_of_the_old() -> None:
     processes = (child(2), child(3, gone=400), child(4, born=410))
     found = restart_of(examined(opened(TrialBuilder()), *processes, server={"reload_ns": 500.0}))
