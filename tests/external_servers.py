@@ -120,7 +120,7 @@ def apache(own: Identity, folder: Path) -> Iterator[int]:
         command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
     )
     try:
-        while not _listens(port):
+        while not (_listens(port) and _is_up(folder / "error.log")):
             with contextlib.suppress(subprocess.TimeoutExpired):
                 status = process.wait(LOOK_AGAIN_S)
                 raise AssertionError(f"httpd ended with {status}: {(folder / 'error.log').read_text()}")
@@ -142,6 +142,11 @@ def free_port() -> int:
     with socket.create_server((HOST, 0)) as listener:
         port: int = listener.getsockname()[1]
         return port
+
+
+def _is_up(log: Path) -> bool:
+    """It listens before it has noted its pid and started its children."""
+    return log.is_file() and "resuming normal operations" in log.read_text()
 
 
 def _listens(port: int) -> bool:

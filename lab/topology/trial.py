@@ -121,7 +121,7 @@ def _with_real_server(
         # what owns a token that the server's user is to reach must be that user
         beside = tuple(replace(each, user=real.site.user) for each in order.beside)
         order = replace(order, server=real.order, beside=beside)
-        watch = _play(bench, folder, order, {**environment, **real.order.environment})
+        watch = _play(bench, folder, order, environment)  # the server alone has what its order says
         bench.line.end_all()  # or the rows of one that lives on would move under its feet
     if watch.refused:
         raise refusal(real, folder)
