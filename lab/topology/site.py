@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import secrets
 import signal
 import socket
 import time
@@ -35,7 +36,8 @@ from lab.topology.watch import Seen, Watch
 
 _PASSABLE: Final = 0o711
 _ROOT: Final = 0
-_TRIES: Final = 20
+_TRIES: Final = 200
+_FIRST_PORT, _PORTS = 20_000, 12_000  # below 32768, where net.ipv4.ip_local_port_range begins
 _NS: Final = 1_000_000_000
 
 
@@ -92,15 +94,17 @@ def open_site(
 
 
 def free_port(addresses: Iterable[str]) -> int:
-    """A TCP port that is free at all of these addresses now. Raises LabFault where none is found."""
-    one, *others = dict.fromkeys(addresses)
+    """A TCP port that is free at all of these addresses now. Raises LabFault where none is found.
+
+    It is not one of those that the kernel gives to whoever connects, or some client would have it before the server,
+    and it is drawn, so that two labs on one machine are unlikely to want the same.
+    """
+    wanted = list(dict.fromkeys(addresses))
     for _ in range(_TRIES):
-        with closing(socket.socket()) as first:
-            first.bind((one, 0))
-            port: int = first.getsockname()[1]
-            if all(_is_free(address, port) for address in others):
-                return port
-    raise LabFault(f"no port is free at all of {', '.join((one, *others))}")
+        port = _FIRST_PORT + secrets.randbelow(_PORTS)
+        if all(_is_free(address, port) for address in wanted):
+            return port
+    raise LabFault(f"no port is free at all of {', '.join(wanted)}")
 
 
 def _is_free(address: str, port: int) -> bool:

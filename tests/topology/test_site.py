@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -12,6 +13,7 @@ import pytest
 from lab.servers.model import Entry, ServerLog
 from lab.tokens.model import Secret
 from lab.topology import site
+from lab.topology.site import free_port
 from lab.topology.watch import Seen
 
 PIN = Secret("1/2 3")
@@ -48,3 +50,12 @@ def test_a_process_hangs_that_leaves_a_connection_open_for_longer_than_a_client_
     log = ServerLog((Entry(100, 1, opened, None, False), Entry(101, 2, opened, opened + S, True)))
     site._note_stuck(watch, log, real)
     assert (seen.end, other.end) == (end, "unknown")
+
+
+def test_a_port_that_somebody_has_is_not_the_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    free = free_port(["127.0.0.2", "127.0.0.3"])
+    with socket.create_server(("127.0.0.3", 0)) as other:
+        taken = other.getsockname()[1]
+        drawn = iter([taken - site._FIRST_PORT, free - site._FIRST_PORT])
+        monkeypatch.setattr(site.secrets, "randbelow", lambda most: next(drawn))
+        assert free_port(["127.0.0.2", "127.0.0.3"]) == free

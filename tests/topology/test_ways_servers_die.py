@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from lab import program
+from lab.topology.site import free_port
 from tests.combined import Sealed, sealed
 from tests.runs import Place, balanced, shared_memory
 from tests.topology.conftest import Mischief
@@ -27,7 +28,7 @@ SHAPES = {
     "worker": 'kind = "worker"\nprocesses = 3\nthreads = 2\n',
     "event": 'kind = "event"\nprocesses = 3\n',
 }
-PORTS = range(20_000, 30_000)  # below those that the kernel gives away by itself
+HERE = ("127.0.0.1",)
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ IN_WORDS = {"reset (ECONNRESET)", "closed in mid-handshake", "timed out (ETIMEDO
 def test_a_server_that_dies_is_named_on_both_sides_and_the_others_go_on(
     death: Death, shape: str, place: Place, mischief: Mischief
 ) -> None:
-    before, port = shared_memory(), free_port()
+    before, port = shared_memory(), free_port(HERE)
     tls = f"[tls]\nport = {port}\ntimeout_s = 0.5\n"
     tables = f"[topology]\n{SHAPES[shape]}{RELOADED}{HANDSHAKES}{tls}{OPEN}"
     path = mischief.scenario(death.mischief, tables)
@@ -116,7 +117,7 @@ def test_when_every_server_has_died_clients_wait_as_long_as_they_are_told_to(
     shape: str, place: Place, mischief: Mischief
 ) -> None:
     """The root still listens, as the parent of real servers does: the kernel takes connections that nobody accepts."""
-    tls = f"[tls]\nport = {(port := free_port())}\ntimeout_s = 0.3\n"
+    tls = f"[tls]\nport = {(port := free_port(HERE))}\ntimeout_s = 0.3\n"
     tables = f"[topology]\n{SHAPES[shape]}{RELOADED}{HANDSHAKES}{tls}{OPEN}"
     path = mischief.scenario("sigsegv@C_Sign#3", tables, once=False)
     done = place.run(path, "--quiet", environment=mischief.environment)
@@ -136,7 +137,7 @@ def test_when_every_server_has_died_clients_wait_as_long_as_they_are_told_to(
 def test_without_its_generator_a_run_is_invalid_and_says_so(
     number: signal.Signals, place: Place, scenario: Callable[[str], Path]
 ) -> None:
-    running = place.start(scenario(_long(port := free_port())), "--quiet")
+    running = place.start(scenario(_long(port := free_port(HERE))), "--quiet")
     root = in_load(place)
     generator_of(root).send_signal(number)
     _, err = running.communicate()
@@ -157,7 +158,7 @@ def test_without_its_generator_a_run_is_invalid_and_says_so(
 
 
 def test_servers_and_generator_of_a_root_that_dies_end_with_it(place: Place, scenario: Callable[[str], Path]) -> None:
-    running = place.start(scenario(_long(port := free_port())))
+    running = place.start(scenario(_long(port := free_port(HERE))))
     in_load(place).kill()
     running.communicate()
     is_free(port)
@@ -174,7 +175,7 @@ def test_servers_and_generator_of_a_root_that_dies_end_with_it(place: Place, sce
 def test_an_interrupted_run_of_handshakes_seals_what_was_measured(
     shape: str, number: signal.Signals, place: Place, scenario: Callable[[str], Path]
 ) -> None:
-    running = place.start(scenario(_long(port := free_port(), shape)))
+    running = place.start(scenario(_long(port := free_port(HERE), shape)))
     in_load(place)
     running.send_signal(number)
     _, err = running.communicate()
@@ -196,7 +197,7 @@ def test_a_killed_coordinator_leaves_handshakes_that_can_be_reported(
     shape: str, place: Place, scenario: Callable[[str], Path]
 ) -> None:
     before = shared_memory()
-    running = place.start(scenario(_long(port := free_port(), shape)))
+    running = place.start(scenario(_long(port := free_port(HERE), shape)))
     in_load(place)
     running.kill()
     running.communicate()
@@ -228,18 +229,6 @@ def in_load(place: Place) -> psutil.Process:
 def generator_of(root: psutil.Process) -> psutil.Process:
     (found,) = [child for child in root.children() if "lab.worker.generator" in " ".join(child.cmdline())]
     return found
-
-
-def free_port() -> int:
-    """A port of this machine's loopback that nobody has."""
-    for port in PORTS:
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
-    raise AssertionError("no port is free")
 
 
 def is_free(port: int) -> None:

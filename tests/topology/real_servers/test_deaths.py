@@ -12,11 +12,11 @@ import psutil
 import pytest
 
 from lab import program
+from lab.topology.site import free_port
 from tests.combined import Sealed, sealed
 from tests.runs import SERVERS, Place, balanced
 from tests.secrecy import holders, needles
 from tests.topology.real_servers.conftest import BEGUN, KINDS, LONG, SHORT, listened_at, scenario
-from tests.topology.test_ways_servers_die import free_port
 from tests.topology.test_ways_to_die import claimed, root_of
 
 
@@ -50,7 +50,7 @@ class Loaded:
 @pytest.fixture
 def load(place: Place) -> Callable[..., Loaded]:
     def start(kind: str, more: str = "", *options: str) -> Loaded:
-        port = free_port()
+        port = free_port(("127.0.0.1",))
         path = place.folder / "scenario.toml"
         tables = KINDS[kind].replace("[tls]\n", f"[tls]\nport = {port}\n{more}")
         path.write_text(scenario(tables, LONG))
