@@ -127,7 +127,8 @@ def test_a_server_counts_the_connections_that_it_had_no_file_for(tmp_path: Path)
     with serving(tls, tmp_path, "event") as served:
         greet(served.address, client_context())
         assert served.server.starved == 0
-        waiting = socket.socket()
+        # more than one, for the file of the client before may be given back while all others are being taken
+        waiting = [socket.socket() for _ in range(3)]
         _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (1 + max(map(int, os.listdir("/proc/self/fd"))), hard))
         with open(os.devnull) as last:  # the lowest that is free, if any is
@@ -137,13 +138,15 @@ def test_a_server_counts_the_connections_that_it_had_no_file_for(tmp_path: Path)
                     taken.append(open(os.devnull))  # noqa: SIM115 - closed below, all together
             except OSError:
                 pass
-            waiting.connect(served.address)
+            for each in waiting:
+                each.connect(served.address)
             while not served.server.starved:
                 pass
             for file in taken:
                 file.close()
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-        waiting.close()
+        for each in waiting:
+            each.close()
         served.stop()
 
 
