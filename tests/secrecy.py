@@ -27,8 +27,8 @@ class Watched:
     err: str = ""
 
     def read_configurations(self, private: Path) -> None:
-        for path in private.glob("*/*/openssl.cnf"):
-            with contextlib.suppress(FileNotFoundError):  # its trial has just ended
+        with contextlib.suppress(FileNotFoundError):  # its trial has just ended
+            for path in private.glob("*/*/openssl.cnf"):
                 self.configurations.add(path.read_bytes())
 
     @property
