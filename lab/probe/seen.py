@@ -8,9 +8,12 @@ the key.
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
+
+from lab.record.names import ckr_name
 
 How = Literal["exit", "signal", "hang"]
 
@@ -39,6 +42,13 @@ class End:
     @property
     def orderly(self) -> bool:
         return self.how == "exit" and not self.status
+
+    @property
+    def words(self) -> str:
+        """How it ended, as in a sentence after its name."""
+        if self.how == "hang":
+            return "hung"
+        return f"died of {signal.Signals(self.status).name}" if self.how == "signal" else f"exited with {self.status}"
 
 
 @dataclass(frozen=True)
@@ -71,6 +81,21 @@ class Seen:
 
     def end(self, who: str) -> End | None:
         return next((end for end in self.ends if end.who == who), None)
+
+    def to_json(self) -> dict[str, Any]:
+        """Without the outputs; each call's answer also by its name, null where it did not return."""
+        calls = [
+            {**asdict(call), "answer": None if call.ckr is None else ckr_name(call.ckr)} for call in self.calls
+        ]
+        data = {"calls": calls, "ends": [asdict(end) for end in self.ends], "facts": dict(self.facts)}
+        return {**data, "cut_off": self.cut_off, "stack": self.stack}
+
+
+def seen_from(data: Mapping[str, Any]) -> Seen:
+    """Reads Seen.to_json's result back. Raises KeyError or TypeError where it is none."""
+    calls = [Call(**{name: value for name, value in call.items() if name != "answer"}) for call in data["calls"]]
+    ends = [End(**end) for end in data["ends"]]
+    return Seen(tuple(calls), tuple(ends), data["facts"], (), data["cut_off"], data["stack"])
 
 
 def say(**event: Any) -> bytes:
