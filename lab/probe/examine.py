@@ -18,6 +18,8 @@ from lab.probe.line import Judgement, Line, judged
 from lab.probe.order import StageOrder
 from lab.probe.seen import Seen, gather
 from lab.process.stacks import save_stack
+from lab.record.mechanisms import Mechanism
+from lab.record.verify import is_right
 from lab.tokens.model import Token
 from lab.topology.line import KeeperLine
 
@@ -34,9 +36,12 @@ class Bed:
 
     token: Token
     key: str | None  # kind of the key that signs
-    mechanism: int
+    mechanism: Mechanism | None  # that it signs a digest with: ECDSA, RSA_PKCS
+    public_pem: str  # of the key
     most_sessions: int
-    children: int
+    children: int = 50
+    may_create: bool = True  # session objects
+    patience_s: float = PATIENCE_S
 
 
 NO_KEY: Final = Judgement("not-exercised", "There is no key to sign with.")
@@ -85,19 +90,33 @@ def _stage(bed: Bed, stage: str, keeper: KeeperLine, folder: Path, patience_s: f
             token_label=access.token_label,
             key_label=access.key_label,
             key=bed.key,
-            mechanism=bed.mechanism,
+            mechanism=bed.mechanism.number if bed.mechanism else 0,
+            hash=bed.mechanism.hash if bed.mechanism else "sha256",
+            prefix=bed.mechanism.prefix.hex() if bed.mechanism else "",
             pin=access.pin.reveal(),
             init_string=access.init_string,
-            patience_s=PATIENCE_S,
+            patience_s=bed.patience_s,
             most_sessions=bed.most_sessions,
             children=bed.children,
+            may_create=bed.may_create,
             beside=access.beside,
             mounts=access.mounts,
         )
-        return _play(order, access.environment, keeper, folder, patience_s)
+        return _checked(bed, _play(order, access.environment, keeper, folder, patience_s))
     finally:
         keeper.end_all()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _checked(bed: Bed, seen: Seen) -> Seen:
+    """With each signature looked at, by code that shares nothing with the module."""
+    if bed.mechanism is None:
+        return seen
+    signature, pem = bed.mechanism, bed.public_pem
+    outputs = [
+        replace(one, right=is_right(signature, pem, one.data, one.value)) if one.data else one for one in seen.outputs
+    ]
+    return replace(seen, outputs=tuple(outputs), public_pem=pem)
 
 
 def _play(

@@ -58,6 +58,7 @@ class Output:
     who: str
     value: bytes = field(repr=False)
     data: bytes = field(default=b"", repr=False)
+    right: bool | None = None  # of a signature: whether it is the key's; None: random bytes, or not looked at
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,7 @@ class Seen:
     ends: tuple[End, ...] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
     outputs: tuple[Output, ...] = ()
+    public_pem: str = ""  # of the key that signs; "": there is none
     cut_off: str = ""  # why: "crashed with SIGSEGV in C_Finalize", "hung in C_Login"; "" where it came to its end
     stack: str = ""  # of a stage that hung
 
@@ -84,9 +86,7 @@ class Seen:
 
     def to_json(self) -> dict[str, Any]:
         """Without the outputs; each call's answer also by its name, null where it did not return."""
-        calls = [
-            {**asdict(call), "answer": None if call.ckr is None else ckr_name(call.ckr)} for call in self.calls
-        ]
+        calls = [{**asdict(call), "answer": None if call.ckr is None else ckr_name(call.ckr)} for call in self.calls]
         data = {"calls": calls, "ends": [asdict(end) for end in self.ends], "facts": dict(self.facts)}
         return {**data, "cut_off": self.cut_off, "stack": self.stack}
 
@@ -95,7 +95,7 @@ def seen_from(data: Mapping[str, Any]) -> Seen:
     """Reads Seen.to_json's result back. Raises KeyError or TypeError where it is none."""
     calls = [Call(**{name: value for name, value in call.items() if name != "answer"}) for call in data["calls"]]
     ends = [End(**end) for end in data["ends"]]
-    return Seen(tuple(calls), tuple(ends), data["facts"], (), data["cut_off"], data["stack"])
+    return Seen(tuple(calls), tuple(ends), data["facts"], cut_off=data["cut_off"], stack=data["stack"])
 
 
 def say(**event: Any) -> bytes:
