@@ -20,10 +20,10 @@ _MARK: Final = {"violates": "**violates**", "undefined": "undefined", "conforms"
 
 _HEAD: Final = """# What modules do under fork and threads
 
-Made by `python -m docs.modules` from what `python -m lab probe` found out about each token kind; nothing here is written
-by hand. Each line was looked at in throw-away processes on a fresh copy of the token. *violates*: the standard forbids what
-was seen, or it is unsafe; *undefined*: the standard leaves it open; *conforms*: as the standard has it; *-*: not exercised.
-To see one again, with its evidence: `python -m lab probe --token KIND`.
+Made by `python -m docs.modules` from what `python -m lab probe` found out about each token kind; nothing here is
+written by hand. Each line was looked at in throw-away processes on a fresh copy of the token. *violates*: the standard
+forbids what was seen, or it is unsafe; *undefined*: the standard leaves it open; *conforms*: as the standard has it;
+*-*: not exercised. To see one again, with its evidence: `python -m lab probe --token KIND`.
 """
 
 
@@ -51,7 +51,8 @@ def _module(one: Examination) -> str:
     packages = ", ".join(f"{name} {version}" for name, version in subject.packages.items())
     told = [
         f"## {subject.name}\n",
-        f"{subject.library} {subject.library_version}, Cryptoki {subject.cryptoki_version}; {packages or subject.module}.",
+        f"{subject.library} {subject.library_version}, Cryptoki {subject.cryptoki_version}; "
+        f"{packages or subject.module}.",
         f"Signed with {subject.key} ({subject.mechanism})." if subject.key else "Nothing was signed.",
         f"{counts(one)}.{f' Not complete: {one.partial}.' if one.partial else ''}\n",
     ]

@@ -51,8 +51,9 @@ def show(found: Examination, console: Console) -> None:
 def counts(found: Examination) -> str:
     """`2 lines violate the standard, 5 undefined, 20 conform, 1 not exercised`."""
     violates, undefined, conforms, other = (len(found.of(verdict)) for verdict in VERDICTS)
+    conform = "conforms" if conforms == 1 else "conform"
     violated = f"{counted(violates, 'line')} {'violates' if violates == 1 else 'violate'} the standard"
-    return f"{violated}, {undefined} undefined, {conforms} conform, {other} not exercised"
+    return f"{violated}, {undefined} undefined, {conforms} {conform}, {other} not exercised"
 
 
 def by_group(found: Examination) -> dict[str, list[Examined]]:

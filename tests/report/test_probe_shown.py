@@ -1,4 +1,4 @@
-"""A probe's table on the terminal and as a page: all that was found is there, and nothing that a module says is markup."""
+"""A probe's table on the terminal and as a page: all that was found is there, and nothing of a module's is markup."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def test_what_a_module_says_is_no_markup() -> None:
 @pytest.mark.parametrize(
     "said",
     [
-        "1 line violates the standard, 1 undefined, 1 conform, 1 not exercised",
+        "1 line violates the standard, 1 undefined, 1 conforms, 1 not exercised",
         "child 1",
         "did not return",
         "CKR_CRYPTOKI_NOT_INITIALIZED",
