@@ -36,6 +36,7 @@ class Request:
     pin_key: str = "token.pin_env"  # the scenario key that a refused PIN is blamed on
     so_pin: str = field(default="", repr=False)
     init_string: str | None = None
+    read_write: bool = False  # the session, also where nothing is made or deleted
     keys: Mapping[str, str] = field(default_factory=dict)  # name of a key -> CKA_LABEL
     uses: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # name -> SIGN, DECRYPT; where absent, SIGN
     mechanisms: tuple[tuple[str, str], ...] = ()  # (key kind or "", mechanism) that must work
