@@ -39,7 +39,7 @@ CK_RV C_GetFunctionList(CK_FUNCTION_LIST **found)
 LOAD = '[load]\nmode = "open"\narrivals = "paced"\nrate_hz = 60\nwarmup_s = 0.1\nduration_s = 0.2\n'
 ARMS: dict[str, Tables] = {
     "native": {"context": {"policy": "reinit", "session": "per-operation"}},
-    "busy": {"context": {"policy": "per-process"}, "topology": {"kind": "threads", "threads": 2}},
+    "threads": {"topology": {"kind": "threads", "processes": 1, "threads": 2}},
     "python": {"context": {"locking": "none"}, "workload": {"driver": "python-pkcs11"}},
     "engine": {"workload": {"kind": "handshake"}, "tls": {"bridge": "engine"}},
 }
