@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from lab.probe.stage import fork
+from lab.probe.stage import fork, parent, shared
 from lab.probe.stage.bench import Bench
 
 Stage = Callable[[Bench], None]
 
-STAGES: Final[Mapping[str, Stage]] = {**fork.STAGES}
+STAGES: Final[Mapping[str, Stage]] = {**fork.STAGES, **parent.STAGES, **shared.STAGES}
