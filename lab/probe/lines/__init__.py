@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Final
 
 from lab.probe.line import Line
-from lab.probe.lines import claims, fork, randomness, sessions, threads
+from lab.probe.lines import claims, fork, parent, randomness, sessions, shared, threads
 
 LINES: Final[tuple[Line, ...]] = (
     *fork.LINES,
+    *parent.LINES,
+    *shared.LINES,
     *randomness.LINES,
     *threads.LINES,
     *sessions.LINES,

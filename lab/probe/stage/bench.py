@@ -26,6 +26,8 @@ _MOST_STACK: Final = 2500
 _MOST_HANGS: Final = 2
 """After so many in one process the others get little time, or a module that always hangs would cost minutes."""
 _SHORT_S: Final = 1.0
+_LONGEST_S: Final = 10.0
+"""Of signing without end."""
 
 T = TypeVar("T")
 
@@ -69,7 +71,8 @@ class Bench:
         try:
             result = made()
         except CryptokiError as error:
-            os.write(EVENTS, say(answered=number, pid=pid, ckr=error.ckr))
+            where = {} if error.function == name else {"in": error.function}
+            os.write(EVENTS, say(answered=number, pid=pid, ckr=error.ckr, facts=where))
             return None
         os.write(EVENTS, say(answered=number, pid=pid, ckr=0, facts=describe(result) if describe else {}))
         return result
@@ -99,6 +102,7 @@ class Bench:
 
     def make_ready(self) -> bool:
         """Initialises, finds the token, opens a session, logs in and finds the key, where there is one to be found."""
+        _ = self.module  # loaded before the call is announced
         self.call("C_Initialize", self.initialize)
         return self.find_token() and self.log_in()
 
@@ -152,6 +156,33 @@ class Bench:
             self.output(value, data, who)
         return value is not None
 
+    def keep_signing(
+        self,
+        going: Callable[[int], bool],
+        most_s: float | None = None,
+        who: str | None = None,
+        session: int | None = None,
+    ) -> None:
+        """Signs as long as going(times) says, as one call C_Sign with the fact `times`. Of its outputs it says a few.
+
+        session: default its own, which only one thread may use. most_s: after which it ends all the same.
+        """
+        data, given = self.digest(), bytes.fromhex(self.order.prefix)
+        until_s = time.monotonic() + (most_s or _LONGEST_S)
+        last: list[bytes] = []
+
+        def signing() -> int:
+            times = 0
+            while going(times) and time.monotonic() < until_s:
+                self.begin_to_sign(session)
+                last[:] = [*last[-1:], self.module.sign(session or self.session, given + data)]
+                times += 1
+            return times
+
+        self.call("C_Sign", signing, who, describe=lambda times: {"times": times})
+        for value in last:
+            self.output(value, data, who)
+
     def fork(self, who: str, does: Callable[[], object]) -> Child:
         """Starts a child that does something and ends with status 0. It must be waited for."""
         parent, pid = os.getpid(), os.fork()
@@ -193,27 +224,43 @@ class Child:
     def __init__(self, bench: Bench, who: str, pid: int) -> None:
         self.who, self.pid = who, pid
         self._bench = bench
-        self._handle = os.pidfd_open(pid)
+        self.handle = os.pidfd_open(pid)
 
-    def wait(self, until_s: float | None = None) -> None:
+    def has_ended(self, patience_s: float) -> bool:
+        """Whether it has ended, or does within that time. It is still to be waited for."""
+        return bool(select.select([self.handle], [], [], patience_s)[0])
+
+    def wait(self, until_s: float | None = None, patience: float = 1) -> None:
         """Waits and says how it ended. One that takes longer than the bench's patience hangs: it is ended.
 
-        until_s: instant of time.monotonic(), of several that are waited for together.
+        until_s: instant of time.monotonic(), of several that are waited for together. patience: times the bench's,
+        for a child that waits for children itself.
         """
-        patience_s = self._bench.patience_s if until_s is None else max(0.0, until_s - time.monotonic())
-        stack, hung = "", not select.select([self._handle], [], [], patience_s)[0]
+        patience_s = self._bench.patience_s * patience if until_s is None else max(0.0, until_s - time.monotonic())
+        stack, hung = "", not self.has_ended(patience_s)
         if hung:
             self._bench.hangs += 1
             if self._bench.hangs <= _MOST_HANGS:
                 file = Path(self._bench.order.folder) / f"stack-{self.pid}.txt"
                 save_stack(self.pid, file)
-                stack = file.read_text(errors="replace")[:_MOST_STACK]
-            signal.pidfd_send_signal(self._handle, signal.SIGKILL)
+                stack = _outer(file.read_text(errors="replace"))[:_MOST_STACK]
+            signal.pidfd_send_signal(self.handle, signal.SIGKILL)
         status = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
-        os.close(self._handle)
+        os.close(self.handle)
         how = "hang" if hung else "signal" if status < 0 else "exit"
         os.write(EVENTS, say(end=self.who, pid=self.pid, how=how, status=0 if hung else abs(status), stack=stack))
 
     def kill(self, number: int) -> None:
         """Sends it a signal."""
-        signal.pidfd_send_signal(self._handle, number)
+        signal.pidfd_send_signal(self.handle, number)
+
+
+def _outer(stack: str) -> str:
+    """Without the frames below the binding, which are the lab's own interpreter."""
+    kept, skips = [], False
+    for line in stack.splitlines():
+        skips = skips and not line.startswith("TID")
+        if not skips:
+            kept.append(line)
+        skips |= " ffi_call" in line
+    return "\n".join(kept)
