@@ -1,8 +1,8 @@
 """Proofs of repeated nonces in a process of their own: a private key that was computed there is gone with it.
 
 `python -m lab.record.proving` reads cases (public keys and signatures, nothing secret) on stdin, and answers with
-proofs. It makes itself undumpable first (prctl(2), PR_SET_DUMPABLE), so that none of its memory is written to a core, and
-it says nothing about what went wrong there but its exit status.
+proofs. It makes itself undumpable first (prctl(2), PR_SET_DUMPABLE), so that none of its memory is written to a core,
+and of what goes wrong there nothing is told but its exit status.
 """
 
 from __future__ import annotations

@@ -179,7 +179,10 @@ def find(parts: Sequence[Signatures]) -> NoncesRecord | None:
 def _groups(
     r: NDArray[np.uint64], data: NDArray[np.uint64], key: NDArray[np.uint64], at_ns: NDArray[np.int64]
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Places of signatures of one key that share r and sign different data, together and in time; where each group starts."""
+    """Places of signatures that share key and r, and sign different data; and where each group of them starts.
+
+    Within a group they are in time.
+    """
     none = np.empty(0, np.intp)
     candidates = _twice(r)
     if not candidates.size:

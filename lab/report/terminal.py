@@ -11,7 +11,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from lab.report import handshakes, real_servers, traced, words
+from lab.report import handshakes, nonces, real_servers, traced, words
 from lab.report.words import count, milliseconds, significant
 
 SIDE_BY_SIDE: Final = 4  # arms; with more, each arm is a row
@@ -35,6 +35,7 @@ def show(summary: Mapping[str, Any], console: Console) -> None:
     if summary.get("question"):
         console.print(Text(summary["question"], style="italic"))
     _validity(summary, console)
+    nonces.show(arms, console)
     _arms(console, arms)
     if open_loop:
         _grid(

@@ -38,9 +38,7 @@ def verify(row: Any, certificate: bytes) -> None:
     assert row["scalar_bytes"] == key.curve.key_size // 8
     r, s = (int.from_bytes(row[name].tobytes(), "big") for name in ("r", "s"))
     digest = row["digest"][: row["digest_bytes"]].tobytes()
-    key.verify(
-        utils.encode_dss_signature(r, s), digest, ec.ECDSA(utils.Prehashed(HASHES[int(row["digest_bytes"])]))
-    )
+    key.verify(utils.encode_dss_signature(r, s), digest, ec.ECDSA(utils.Prehashed(HASHES[int(row["digest_bytes"])])))
 
 
 def play(folder: Path, served: Credential, context: ssl.SSLContext, **changes: Any) -> Any:
@@ -98,12 +96,14 @@ def test_a_long_chain_is_heard(tmp_path: Path) -> None:
 def test_a_resumed_session_has_no_signature(tmp_path: Path) -> None:
     served = credential(tmp_path)
     context = served.context("1.2")
-    with serving(shake(context)) as server:
-        with party(tmp_path, greet(server.port, served.der, version="1.2", resume=True)) as one:
-            one.closed_loop(100 * MS, slots=1)
-            resumed = one.connections().rows["resumed"]
-            assert resumed.sum() > 0
-            assert (one.operations().rows["length"] == 0).tolist() == (resumed == 1).tolist()
+    with (
+        serving(shake(context)) as server,
+        party(tmp_path, greet(server.port, served.der, version="1.2", resume=True)) as one,
+    ):
+        one.closed_loop(100 * MS, slots=1)
+        resumed = one.connections().rows["resumed"]
+        assert resumed.sum() > 0
+        assert (one.operations().rows["length"] == 0).tolist() == (resumed == 1).tolist()
 
 
 def test_nothing_is_heard_of_another_curve_or_another_algorithm(tmp_path: Path) -> None:

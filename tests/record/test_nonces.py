@@ -64,8 +64,8 @@ def test_two_signatures_with_one_nonce_prove_the_key_whatever_was_the_hash(key: 
 
 
 def test_a_published_pair_of_p384_gives_its_key_away() -> None:
-    """Of a capture-the-flag contest: tests/test_dsa_key_recovery.py in nccgroup/featherduster, which has the key, too."""
-    key = Key("ec-p384", 0x63683073336E5F62795F663469725F646963655F726F6C6C5F677572616E743333645F746F5F62655F72406E64306D)
+    """Of a capture-the-flag contest: nccgroup/featherduster, tests/test_dsa_key_recovery.py, which has the key, too."""
+    key = Key("ec-p384", int.from_bytes(b"ch0s3n_by_f4ir_dice_roll_gurant33d_to_be_r@nd0m", "big"))
     r = 0xA0289C0FA7E87F1AB1E94B577F43691EBD70C04B0E62CA7EAAF1791983D512E7BBC843EE3A2A0430455E9F755F832CCD
     both = {
         b"Students reported that students post to discussion forums more frequently and are irrevocable provided "
@@ -79,7 +79,10 @@ def test_a_published_pair_of_p384_gives_its_key_away() -> None:
 
 @pytest.mark.parametrize("turned", [(True, False), (False, True), (True, True)])
 def test_signatures_with_the_other_s_prove_the_key(turned: tuple[bool, bool]) -> None:
-    pairs = [(digest(data), P256.sign(digest(data), P256_NONCE, turned=way)) for data, way in zip((SAMPLE, TEST), turned)]
+    pairs = [
+        (digest(data), P256.sign(digest(data), P256_NONCE, turned=way))
+        for data, way in zip((SAMPLE, TEST), turned, strict=True)
+    ]
     assert proves_key(P256.public_pem, pairs).proven
 
 
@@ -141,7 +144,8 @@ def test_what_is_no_signature_is_passed_over(signature: bytes) -> None:
 
 
 def test_keys_of_other_kinds_prove_nothing() -> None:
-    for key in (rsa.generate_private_key(65537, 2048).public_key(), ec.generate_private_key(ec.SECP521R1()).public_key()):
+    for private in (rsa.generate_private_key(65537, 2048), ec.generate_private_key(ec.SECP521R1())):
+        key = private.public_key()
         pem = key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
         assert proves_key(pem, signed(P256, P256_NONCE, SAMPLE, TEST)) == nonces.Proof(0, None)
 
@@ -188,7 +192,7 @@ def test_the_process_that_proves_leaves_no_core(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_case_that_cannot_be_read_is_a_fault_that_says_nothing_of_it() -> None:
-    with pytest.raises(LabFault, match="^the process that examines repeated nonces ended with status 1$"):
+    with pytest.raises(LabFault, match=r"^the process that examines repeated nonces ended with status 1$"):
         prove([Case("no key", ())])
 
 
