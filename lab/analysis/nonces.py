@@ -51,18 +51,17 @@ def _evidence(
     record: TrialRecord, found: NoncesRecord, affected: int, children: int, parent: bool, origin: Origin
 ) -> str:
     seen = any(process.role == "generator" for process in record.processes)
-    what = "two handshakes, as anybody sees them who connects" if seen else "two signatures"
+    what = "two handshakes that anybody can make" if seen else "two signatures"
     scope = f"{found.repeated:,} of {found.signatures:,} signatures share a nonce with another"
     if children:
         scope = f"{affected} of {children} children{' and the parent' if parent else ''} affected; {scope}"
     told = _told(found, origin, seen)
     if not found.proven:
         return f"suspected, for no private key could be computed: {told}; {scope}"
-    key = "the private key of this arm was"
     if found.keys > 1:
-        key = f"{found.keys_proven} of {found.keys} private keys with repeated nonces were"
-        what += " each"
-    return f"{key} computed from {what}: {told}; {scope}"
+        keys = f"{found.keys_proven} of {found.keys} private keys whose nonces repeat were computed"
+        return f"{keys}, each from {what}: {told}; {scope}"
+    return f"the private key of this arm was computed from {what}: {told}; {scope}"
 
 
 def _told(found: NoncesRecord, origin: Origin, seen: bool) -> str:
