@@ -25,10 +25,10 @@ def versions(seen: Seen) -> Judgement:
     info = _facts(seen, "C_GetInfo")
     if info is None:
         return not_ready(seen, "process")
-    claimed, listed = info["cryptoki_version"], seen.facts.get("function list")
+    claimed, listed = info["cryptoki_version"], seen.facts.get("function list", "")
     interfaces = _interfaces(seen)
-    offered = ", ".join(f"{each['name']} {each['version']}" for each in interfaces or ())
-    told = f"C_GetInfo says {claimed}, the function list {listed}"
+    offered = ", ".join(f"{each['name']} {_hundredths(each['version'])}" for each in interfaces or ())
+    told = f"C_GetInfo says {_hundredths(claimed)}, the function list {_hundredths(listed)}"
     told += f", C_GetInterfaceList {offered}." if offered else "; there is no C_GetInterfaceList."
     known = {listed, *(each["version"] for each in interfaces or ())}
     if claimed not in known:
@@ -129,6 +129,12 @@ def fork_safe_as_claimed(seen: Seen, children: Seen) -> Judgement:
     if repeated_random(children.outputs):
         return Judgement("violates", f"{told}, but children repeat each other's random numbers.")
     return Judgement("conforms", f"{told}, and children drew and signed with what their parent left them.")
+
+
+def _hundredths(version: str) -> str:
+    """2.1 is the first hundredth, 2.01, and no 2.10 (CK_VERSION)."""
+    major, _, minor = version.partition(".")
+    return f"{major}.0{minor}" if len(minor) == 1 and minor != "0" else version
 
 
 def _and(names: Any) -> str:

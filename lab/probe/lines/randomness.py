@@ -27,6 +27,8 @@ def random_numbers(seen: Seen, kind: str) -> Judgement:
     if not drew:
         return _nothing(seen, kind, "C_GenerateRandom")
     groups = repeated_random(seen.outputs)
+    if not groups and len(drew) < 2:
+        return _too_few(seen, kind, drew)
     of = _of(seen, kind, len(drew))
     if not groups:
         others = " or its parent" if kind == "child" else ""
@@ -55,6 +57,8 @@ def nonces(seen: Seen, kind: str) -> Judgement:
             return Judgement("not-exercised", f"None of {len(wrong)} signatures is right.")
         return _nothing(seen, kind, "C_Sign")
     groups = repeated_nonces(seen.outputs)
+    if not groups and len(makers) < 2:
+        return _too_few(seen, kind, makers)
     of = _of(seen, kind, len(makers))
     if not groups:
         return Judgement("conforms", f"{of} signed; no nonce occurs twice.{_others(seen, kind)}")
@@ -103,6 +107,14 @@ def _nothing(seen: Seen, kind: str, name: str) -> Judgement:
         who = len({call.who for call in calls})
         return Judgement("conforms", f"{who} of {who} {_PLURAL[kind]} were refused: {listed(refusals)}.")
     return Judgement("not-exercised", f"{listed(refusals) or 'None came to it'}.{_others(seen, kind)}")
+
+
+def _too_few(seen: Seen, kind: str, makers: set[str]) -> Judgement:
+    refusals = Counter(
+        f"{call.name} {ckr_name(call.ckr)}" for call in seen.calls if call.ckr and call.who.startswith(kind)
+    )
+    told = f" The others: {listed(refusals)}." if refusals else ""
+    return Judgement("not-exercised", f"Only {', '.join(makers)} was given any.{told}{_others(seen, kind)}")
 
 
 def _others(seen: Seen, kind: str) -> str:

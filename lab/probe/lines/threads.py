@@ -113,7 +113,8 @@ def threads_without_locking(seen: Seen) -> Judgement:
     told = _of_loops(seen)
     if told is None:
         return not_ready(seen, "process")
-    return Judgement("undefined", f"{told[0] if told[0] else 'All went well'}. {told[1]}")
+    refused = any(_answer(name) != OK for name in tallies(seen))
+    return Judgement("undefined", f"{told[0] or ('Calls were refused' if refused else 'All went well')}. {told[1]}")
 
 
 def threads_with_locking(seen: Seen) -> Judgement:
@@ -148,12 +149,13 @@ def shared_session(seen: Seen) -> Judgement:
 
 
 def _of_loops(seen: Seen) -> tuple[str, str] | None:
-    """What went wrong ("" for nothing), and what was answered; None where fewer than two threads came to their loop."""
+    """What went wrong ("" for nothing), and what was answered; None where no two threads came to their loop."""
     loops = {call.who for call in seen.calls if call.who.startswith("thread")}
-    if len(loops) < 2:
+    ends = badly_ended(seen, "process")
+    if not loops or (len(loops) < 2 and not ends):
         return None
     wrong = []
-    if ends := badly_ended(seen, "process"):
+    if ends:
         wrong.append(sentence(how_they_ended(seen, ends)))
     bad = Counter(one.right for one in seen.outputs if one.data)
     if bad[False]:

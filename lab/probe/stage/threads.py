@@ -22,10 +22,15 @@ from lab.record.names import ckr_name
 THREADS: Final = 8
 _WITHOUT_LOCKING: Final = 4
 _PROCESSES: Final = 16
+_PROCESSES_ELSEWHERE: Final = 4  # on a token that is somebody else's
 _INITIALIZE_ROUNDS: Final = 25  # the race for it is narrow
 _LOGIN_ROUNDS: Final = 10
+_LOGIN_ROUNDS_ELSEWHERE: Final = 2
 _TIMES: Final = 40
 """Of a loop, where there is time."""
+
+_PIN_REFUSED: Final = frozenset({0xA0, 0xA1, 0xA2, 0xA3, 0xA4})
+"""CKR_PIN_INCORRECT, _INVALID, _LEN_RANGE, _EXPIRED, _LOCKED."""
 
 
 def initialize_in_threads(bench: Bench) -> None:
@@ -55,17 +60,21 @@ def login_in_threads(bench: Bench) -> None:
         if bench.answer("C_Initialize", bench.initialize) or not bench.find_token():
             return
         sessions = _sessions(bench, THREADS)
-        for number in range(1, _LOGIN_ROUNDS + 1):
-            _together(len(sessions), partial(_log_in, bench, sessions, number))
-            if time.monotonic() > until_s or number == _LOGIN_ROUNDS:
+        rounds = _LOGIN_ROUNDS if bench.order.may_create else _LOGIN_ROUNDS_ELSEWHERE
+        for number in range(1, rounds + 1):
+            answers: list[int] = []
+            _together(len(sessions), partial(_log_in, bench, sessions, number, answers))
+            # a token that takes the right PIN for a wrong one may count tries, and lock
+            if time.monotonic() > until_s or number == rounds or not _PIN_REFUSED.isdisjoint(answers):
                 break
             bench.answer("C_Logout", partial(module.logout, next(iter(sessions.values()))))
 
     _in_process(bench, does)
 
 
-def _log_in(bench: Bench, sessions: Mapping[str, int], number: int, who: str) -> None:
-    bench.answer("C_Login", partial(bench.module.login, sessions[who], bench.order.pin), who, round=number)
+def _log_in(bench: Bench, sessions: Mapping[str, int], number: int, answers: list[int], who: str) -> None:
+    made = partial(bench.module.login, sessions[who], bench.order.pin)
+    answers.append(bench.answer("C_Login", made, who, round=number))
 
 
 def threads_without_locking(bench: Bench) -> None:
@@ -93,7 +102,8 @@ def shared_session(bench: Bench) -> None:
 
 def many_processes(bench: Bench) -> None:
     """Processes that map the module for themselves initialise all at once, and then log in all at once."""
-    count = max(2, min(_PROCESSES, bench.order.most_sessions))
+    most = _PROCESSES if bench.order.may_create else _PROCESSES_ELSEWHERE
+    count = max(2, min(most, bench.order.most_sessions))
     before, between = Gate(), Gate()
 
     def does() -> None:
