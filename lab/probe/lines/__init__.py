@@ -5,6 +5,6 @@ from __future__ import annotations
 from typing import Final
 
 from lab.probe.line import Line
-from lab.probe.lines import fork, parent, shared
+from lab.probe.lines import fork, parent, shared, survival
 
-LINES: Final[tuple[Line, ...]] = (*fork.LINES, *parent.LINES, *shared.LINES)
+LINES: Final[tuple[Line, ...]] = (*fork.LINES, *parent.LINES, *shared.LINES, *survival.LINES)

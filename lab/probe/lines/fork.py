@@ -13,11 +13,10 @@ from lab.probe.lines.words import (
     USER_ALREADY_LOGGED_IN,
     answer,
     calls,
-    death,
     harm,
     listed,
 )
-from lab.probe.seen import Call, Seen
+from lab.probe.seen import Call, Seen, death
 from lab.record.names import ckr_name
 
 APPLICATIONS: Final = "PKCS #11 v2.20, 6.6.1 Applications and processes (v2.40: usage guide)"

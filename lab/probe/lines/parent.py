@@ -7,8 +7,8 @@ from typing import Final
 
 from lab.probe.line import NOT_SEEN, Judgement, Line, Verdict
 from lab.probe.lines.fork import APPLICATIONS
-from lab.probe.lines.words import ALREADY_INITIALIZED, death, harm, work
-from lab.probe.seen import Seen
+from lab.probe.lines.words import ALREADY_INITIALIZED, harm, work
+from lab.probe.seen import Seen, death
 
 _FINALIZE: Final = "PKCS #11 v2.40 base, 5.4 C_Finalize; v2.20, 6.6.1"
 

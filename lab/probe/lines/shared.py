@@ -7,8 +7,8 @@ from typing import Final
 
 from lab.probe.line import NOT_SEEN, Judgement, Line
 from lab.probe.lines.fork import APPLICATIONS
-from lab.probe.lines.words import answer, death, harm, listed, work
-from lab.probe.seen import Output, Seen
+from lab.probe.lines.words import answer, harm, listed, work
+from lab.probe.seen import Output, Seen, death
 
 _TALKS: Final = ("socket", "pipe", "device")
 

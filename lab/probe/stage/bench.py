@@ -18,7 +18,7 @@ from lab.probe.order import StageOrder
 from lab.probe.seen import say
 from lab.probe.stage.module import CKA_CLASS, CKA_LABEL, CKO_PRIVATE_KEY, Module
 from lab.process.own import die_with_parent, let_stacks_be_read
-from lab.process.stacks import save_stack
+from lab.process.stacks import outer, save_stack
 
 EVENTS: Final = 3
 _MOST_STACK: Final = 2500
@@ -190,8 +190,11 @@ class Bench:
     def act(self, scene: str, does: Callable[[], object], patience_s: float | None = None) -> None:
         """Has a parent of its own, which maps the module for itself, do something: what it breaks ends with it.
 
-        Names of its processes and facts have the scene's name after them: `parent (exit)`, `child (exit)`.
+        Names of its processes and facts have the scene's name after them: `parent (exit)`, `child (exit)`. After
+        several that hung there is no further one.
         """
+        if self.hangs >= _MOST_HANGS:
+            return
         self.scene = f" ({scene})"
         acting = self.fork("parent", does)
         self.scene = ""
@@ -228,7 +231,7 @@ class Child:
             if self._bench.hangs <= _MOST_HANGS:
                 file = Path(self._bench.order.folder) / f"stack-{self.pid}.txt"
                 save_stack(self.pid, file)
-                stack = _outer(file.read_text(errors="replace"))[:_MOST_STACK]
+                stack = outer(file.read_text(errors="replace"))[:_MOST_STACK]
             signal.pidfd_send_signal(self.handle, signal.SIGKILL)
         status = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
         os.close(self.handle)
@@ -238,14 +241,3 @@ class Child:
     def kill(self, number: int) -> None:
         """Sends it a signal."""
         signal.pidfd_send_signal(self.handle, number)
-
-
-def _outer(stack: str) -> str:
-    """Without the frames below the binding, which are the lab's own interpreter."""
-    kept, skips = [], False
-    for line in stack.splitlines():
-        skips = skips and not line.startswith("TID")
-        if not skips:
-            kept.append(line)
-        skips |= " ffi_call" in line
-    return "\n".join(kept)
