@@ -41,6 +41,7 @@ _PREFLIGHT_S: Final = 10.0
 _SHARE_OF_PREFLIGHT: Final = 4
 _MOST_PATIENCE_S: Final = 15.0
 """A process or call may take several times what the preflight took, which is one process with a handful of calls."""
+_SECOND_KEY: Final = "rsa-2048"
 _RESERVE_S: Final = 2.0
 """Of the whole time, for what is written at the end."""
 _ROOT: Final = 0
@@ -80,7 +81,7 @@ def probe(options: Options) -> int:
     with Interrupt() as interrupt, kept_without({settings.pin_env} if settings.pin_env else set()) as (keeper, private):
         ready = _Ready(open_token(settings), settings, key)
         try:
-            _prepare(ready, private)
+            _prepare(ready, private, options.token is not None and options.key is None)
             subject = _subject(options.name, ready, private)
             folder = run_folder.create(
                 options.out, f"probe-{options.name}", f"{subject.name}\n{subject.module_sha256}", started, inside=()
@@ -108,24 +109,36 @@ def _check_user(settings: Settings) -> None:
         )
 
 
-def _prepare(ready: _Ready, private: Path) -> None:
-    """Makes the token ready. A module that breaks is still examined; what the user got wrong is a ScenarioError."""
-    token, key = ready.token, ready.key
+def _prepare(ready: _Ready, private: Path, may_change_key: bool) -> None:
+    """Makes the token ready. A module that breaks is still examined; what the user got wrong is a ScenarioError.
+
+    may_change_key: the user named none, so that where the token makes none of the usual kind another will do.
+    """
+    token, begun_s = ready.token, time.monotonic()
     if isinstance(token, Module):
         token.timeout_s = _PREFLIGHT_S
-    keys = frozenset({key}) if key else frozenset()
-    begun_s = time.monotonic()
     try:
-        token.check(keys, frozenset({(key, _mechanism(key))}) if key else frozenset(), private)
+        try:
+            _check(ready, private)
+        except ScenarioError as error:
+            if isinstance(error, Broke) or not may_change_key or not str(error).startswith("workload."):
+                raise
+            ready.key = _SECOND_KEY
+            _check(ready, private)
         if isinstance(token, Module):
             took_s = time.monotonic() - begun_s
             ready.patience_s = min(_MOST_PATIENCE_S, max(PATIENCE_S, _SHARE_OF_PREFLIGHT * took_s))
-        ready.prepared = token.prepare(keys, private / "golden")
-        ready.no_key = "" if key else "No key was named: --key-label does that."
+        ready.prepared = token.prepare(frozenset({ready.key} if ready.key else ()), private / "golden")
+        ready.no_key = "" if ready.key else "No key was named: --key-label does that."
     except Broke as broke:
         ready.key, ready.no_key = None, f"No key could be looked at: {str(broke).partition(': ')[2]}."
     except ScenarioError as error:
         raise ScenarioError(as_options(str(error))) from None
+
+
+def _check(ready: _Ready, private: Path) -> None:
+    key = ready.key
+    ready.token.check(frozenset({key} if key else ()), frozenset({(key, _mechanism(key))} if key else ()), private)
 
 
 def _mechanism(key: str) -> str:
