@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -60,7 +61,13 @@ class Probing:
         private = self.folder / f"{time.monotonic_ns()}"
         private.mkdir()
         until_s = time.monotonic() + 60
-        found, seen = examine(replace(self.bed, **bed), wanted, self.keeper, private, until_s, lambda line: None)
+        seen: dict[str, Seen] = {}
+        never, other_end = os.pipe()
+        try:
+            found = list(examine(replace(self.bed, **bed), wanted, self.keeper, private, until_s, never, seen))
+        finally:
+            os.close(never)
+            os.close(other_end)
         return {line.name: line for line in found}, seen
 
 

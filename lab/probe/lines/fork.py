@@ -13,15 +13,16 @@ from lab.probe.lines.words import (
     USER_ALREADY_LOGGED_IN,
     answer,
     calls,
-    death,
     harm,
     listed,
 )
-from lab.probe.seen import Call, Seen
-from lab.record.names import ckr_name
+from lab.probe.seen import Call, Seen, death
 
 APPLICATIONS: Final = "PKCS #11 v2.20, 6.6.1 Applications and processes (v2.40: usage guide)"
 OWNERS: Final = "PKCS #11 v2.20, 6.7 Sessions, 6.7.3 (v2.40: usage guide)"
+
+
+NOT_ALLOWED: Final = Judgement("not-exercised", "It takes a session object, which may not be made on this token.")
 
 
 def calls_without_initialize(seen: Seen) -> Judgement:
@@ -102,11 +103,11 @@ def old_handles(seen: Seen) -> Judgement:
 
 
 def session_objects(seen: Seen) -> Judgement:
-    made = seen.answer("parent", "C_CreateObject")
-    if made is None:
-        return Judgement("not-exercised", "It would create a session object, which was not allowed.")
-    if made != OK:
-        return Judgement("not-exercised", f"C_CreateObject of the parent answered {ckr_name(made)}.")
+    made = seen.of("parent", "C_CreateObject")[-1:]
+    if not made:
+        return NOT_SEEN if not seen.of("child") else NOT_ALLOWED
+    if made[0].ckr != OK:
+        return Judgement("not-exercised", f"C_CreateObject of the parent: {answer(made[0])}.")
     search = next(iter(seen.of("child", "C_FindObjects")), None)
     if _initialized(seen) is None or search is None:
         return NOT_SEEN

@@ -7,9 +7,10 @@ from typing import Final
 
 from lab.probe.line import NOT_SEEN, Judgement, Line, Verdict
 from lab.probe.lines.fork import APPLICATIONS
-from lab.probe.lines.words import ALREADY_INITIALIZED, death, harm, work
-from lab.probe.seen import Seen
+from lab.probe.lines.words import ALREADY_INITIALIZED, answer, harm, work
+from lab.probe.seen import Seen, death
 
+_STARTS: Final = ("C_Initialize", "C_Login")
 _FINALIZE: Final = "PKCS #11 v2.40 base, 5.4 C_Finalize; v2.20, 6.6.1"
 
 
@@ -43,8 +44,9 @@ def beside(seen: Seen) -> Judgement:
         problems.append(work(seen, "parent (beside)") or "")
     if any(problems):
         return Judgement("violates", "; ".join(filter(None, problems)) + ".")
+    calls = [f"{call.name} {answer(call)}" for call in seen.of("child (beside)") if call.name in _STARTS]
     times = parent.facts["times"]
-    return Judgement("conforms", f"The child initialised, logged in and signed while the parent signed {times} times.")
+    return Judgement("conforms", f"The child signed ({', '.join(calls)}) while its parent signed {times} times.")
 
 
 def reload(seen: Seen) -> Judgement:

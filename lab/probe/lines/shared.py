@@ -7,8 +7,8 @@ from typing import Final
 
 from lab.probe.line import NOT_SEEN, Judgement, Line
 from lab.probe.lines.fork import APPLICATIONS
-from lab.probe.lines.words import answer, death, harm, listed, work
-from lab.probe.seen import Output, Seen
+from lab.probe.lines.words import answer, harm, listed, work
+from lab.probe.seen import Output, Seen, death
 
 _TALKS: Final = ("socket", "pipe", "device")
 
@@ -63,8 +63,10 @@ def busy_forks(seen: Seen) -> Judgement:
     hung = [end for end in seen.ends if end.how == "hang" and end.who in failed]
     words = [f"{len(children) - len(failed)} of {len(children)} children worked"]
     if failed:
-        words.append(f"{len(hung)} hung" if hung else f"{len(failed)} failed")
-        words.append(f"for instance {next(iter(failed.values()))}")
+        numbers = {"hung": len(hung), "failed": len(failed) - len(hung)}
+        words.append(" and ".join(f"{number} {how}" for how, number in numbers.items() if number))
+        example = next((failed[end.who] for end in hung), next(iter(failed.values())))
+        words.append(f"for instance {example}")
     in_threads = [f"{call.who} of the parent: {answer(call)}" for call in threads if call.ckr]
     wrong = {one.who for one in seen.outputs if one.right is False and one.who.startswith("thread ")}
     harmed = [*in_threads, *(f"{who} of the parent: wrong signature" for who in sorted(wrong)), harm(seen) or ""]

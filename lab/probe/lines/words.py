@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from lab.probe.seen import Call, Seen
+from lab.probe.seen import Call, Seen, death
 from lab.record.names import ckr_name
 
 OK: Final = 0x0
@@ -30,15 +30,6 @@ def listed(names: Iterable[str]) -> str:
     """a, b and c."""
     *most, last = list(names) or [""]
     return f"{', '.join(most)} and {last}" if most else last
-
-
-def death(seen: Seen, who: str) -> str:
-    """How a process ended that did not end orderly, and in which call; "" for one that did, or is not known."""
-    end = seen.end(who)
-    if end is None or end.orderly:
-        return ""
-    within = next((call.name for call in reversed(seen.calls) if call.pid == end.pid and call.ckr is None), None)
-    return f"{who} {end.words}" + (f" in {within}" if within else "")
 
 
 def named(who: str, scene: str) -> str:

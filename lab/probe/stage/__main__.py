@@ -26,11 +26,12 @@ def main() -> int:
     os.dup2(nothing, 1)  # a module that prints does not spoil the terminal
     try:
         enter(order.mounts)
-        beside = start_all(order.beside)
+        bench = Bench(order)
+        bench.programs = start_all(order.beside)
         try:
-            STAGES[order.stage](Bench(order))
+            STAGES[order.stage](bench)
         finally:
-            end_all(beside)
+            end_all(bench.programs)
     except (NotAModule, CryptokiError) as error:
         os.write(EVENTS, say(fact="refused", value=str(error)))
     except LabFault as fault:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import itertools
 import os
@@ -17,8 +18,9 @@ from lab.native.cryptoki import AttributeValue, CryptokiError
 from lab.probe.order import StageOrder
 from lab.probe.seen import say
 from lab.probe.stage.module import CKA_CLASS, CKA_LABEL, CKO_PRIVATE_KEY, Module
+from lab.process.beside import Beside, end_all, start_all
 from lab.process.own import die_with_parent, let_stacks_be_read
-from lab.process.stacks import save_stack
+from lab.process.stacks import outer, save_stack
 
 EVENTS: Final = 3
 _MOST_STACK: Final = 2500
@@ -43,6 +45,8 @@ class Bench:
         self.slot = 0
         self.session = 0
         self.key = 0
+        self.programs: list[Beside] = []  # what the token needs, running
+        self._acted = False
         self._numbers = itertools.count()
         self._signed = itertools.count()
 
@@ -205,12 +209,26 @@ class Bench:
     def act(self, scene: str, does: Callable[[], object], patience_s: float | None = None) -> None:
         """Has a parent of its own, which maps the module for itself, do something: what it breaks ends with it.
 
-        Names of its processes and facts have the scene's name after them: `parent (exit)`, `child (exit)`.
+        Names of its processes and facts have the scene's name after them: `parent (exit)`, `child (exit)`. After
+        several that hung there is no further one.
         """
+        if self.hangs >= _MOST_HANGS:
+            return
+        if self._acted:
+            self._start_afresh()
+        self._acted = True
         self.scene = f" ({scene})"
         acting = self.fork("parent", does)
         self.scene = ""
         acting.wait(time.monotonic() + (patience_s or 2 * self.patience_s))
+
+    def _start_afresh(self) -> None:
+        """The token's programs: what an earlier scene has left in them (sessions of a TPM) is not to reach this one."""
+        end_all(self.programs)
+        for order in self.order.beside:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(order.ready)
+        self.programs = start_all(self.order.beside)
 
     @property
     def patience_s(self) -> float:
@@ -243,7 +261,7 @@ class Child:
             if self._bench.hangs <= _MOST_HANGS:
                 file = Path(self._bench.order.folder) / f"stack-{self.pid}.txt"
                 save_stack(self.pid, file)
-                stack = _outer(file.read_text(errors="replace"))[:_MOST_STACK]
+                stack = outer(file.read_text(errors="replace"))[:_MOST_STACK]
             signal.pidfd_send_signal(self.handle, signal.SIGKILL)
         status = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
         os.close(self.handle)
@@ -253,14 +271,3 @@ class Child:
     def kill(self, number: int) -> None:
         """Sends it a signal."""
         signal.pidfd_send_signal(self.handle, number)
-
-
-def _outer(stack: str) -> str:
-    """Without the frames below the binding, which are the lab's own interpreter."""
-    kept, skips = [], False
-    for line in stack.splitlines():
-        skips = skips and not line.startswith("TID")
-        if not skips:
-            kept.append(line)
-        skips |= " ffi_call" in line
-    return "\n".join(kept)

@@ -65,10 +65,19 @@ def child_initialize(bench: Bench) -> None:
         more = bench.call("C_OpenSession", lambda: bench.module.open_session(bench.slot))
         sessions += [more] if more is not None else []
     if bench.order.may_create:
-        wanted: dict[int, AttributeValue] = {CKA_CLASS: CKO_DATA, CKA_TOKEN: False, CKA_PRIVATE: False}
-        wanted |= {CKA_LABEL: _OBJECT, CKA_VALUE: b"lab"}
-        bench.call("C_CreateObject", lambda: bench.module.create_object(bench.session, wanted))
+        _create_object(bench)
     bench.in_child("child", partial(_look_around, bench, sessions[-1]))
+
+
+def _create_object(bench: Bench) -> None:
+    """A session object, which any session may create; some modules want one that may write."""
+    module = bench.module
+    wanted: dict[int, AttributeValue] = {CKA_CLASS: CKO_DATA, CKA_TOKEN: False, CKA_PRIVATE: False}
+    wanted |= {CKA_LABEL: _OBJECT, CKA_VALUE: b"lab"}
+    if bench.call("C_CreateObject", lambda: module.create_object(bench.session, wanted)) is None:
+        writing = bench.call("C_OpenSession", lambda: module.open_session(bench.slot, read_write=True))
+        if writing is not None:
+            bench.call("C_CreateObject", lambda: module.create_object(writing, wanted))
 
 
 def _look_around(bench: Bench, old: int) -> None:

@@ -24,7 +24,7 @@ _O_CLOEXEC: Final = fcntl.FD_CLOEXEC
 
 def operation_in_both(bench: Bench) -> None:
     """The parent begins to sign, and both finish: the child first, without a C_Initialize of its own."""
-    if not bench.make_ready() or bench.call("C_SignInit", bench.begin_to_sign) is None:
+    if not bench.make_ready() or not bench.key or bench.call("C_SignInit", bench.begin_to_sign) is None:
         return
     bench.in_child("child", bench.finish_signing)
     bench.who = "parent after"
@@ -33,7 +33,7 @@ def operation_in_both(bench: Bench) -> None:
 
 def busy_forks(bench: Bench) -> None:
     """Threads of the parent sign, each in a session of its own; children are forked meanwhile and work."""
-    if not bench.make_ready():
+    if not bench.make_ready() or not bench.key:
         return
     sessions = [bench.call("C_OpenSession", lambda: bench.module.open_session(bench.slot)) for _ in range(THREADS)]
     busy, over = threading.Semaphore(0), threading.Event()
