@@ -72,7 +72,8 @@ def close_all(seen: Seen) -> Judgement:
         return Judgement("violates", _ended(seen)) if badly_ended(seen, "process") else not_ready(seen, "process")
     first, again = seen.facts.get("process has sessions", 0), seen.facts.get("process has again", 0)
     told = f"C_GetSessionInfo on a closed session answered {ckr_name(old)}; {again} of {first} could be opened again."
-    right = old in (_SESSION_HANDLE_INVALID, _SESSION_CLOSED) and again == first
+    enough = again == first or (opening.ckr == OK and again > 0)  # fewer without a refusal: it took too long
+    right = old in (_SESSION_HANDLE_INVALID, _SESSION_CLOSED) and enough
     return Judgement("conforms" if right else "violates", told)
 
 
@@ -95,7 +96,10 @@ def after_death(seen: Seen) -> Judgement:
     told = f"A process with {held} sessions was killed; the next one could open {opened}."
     if counted is not None:
         told += f" Before it had opened any, ulSessionCount said {counted}."
-    return Judgement("conforms" if opened >= held and not counted else "violates", told)
+    slow = bool(seen.facts.get("successor was slow"))
+    if slow:
+        told += " There was no time for more."
+    return Judgement("conforms" if (opened >= held or slow) and not counted else "violates", told)
 
 
 def _opening(seen: Seen, again: bool) -> Call | None:

@@ -40,8 +40,9 @@ def sentence(text: str) -> str:
 
 
 def badly_ended(seen: Seen, kind: str) -> list[End]:
-    """Processes whose name begins so, and that crashed or hung."""
-    return [end for end in seen.ends if end.who.startswith(kind) and end.how != "exit"]
+    """Processes whose name begins so, and that crashed, hung, or ended in the midst of a call."""
+    within = {call.pid for call in seen.calls if call.ckr is None}
+    return [end for end in seen.ends if end.who.startswith(kind) and (end.how != "exit" or end.pid in within)]
 
 
 def how_they_ended(seen: Seen, ends: Iterable[End]) -> str:

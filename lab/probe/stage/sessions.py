@@ -55,6 +55,7 @@ def sessions_after_death(bench: Bench) -> None:
         _count(bench, 0)
         until_s = time.monotonic() + _RELEASED_WITHIN_S
         while len(opened := _open(bench, held)) < held and time.monotonic() < until_s:
+            # a daemon may need a moment to notice that its client is dead
             for session in opened:
                 bench.module.close_session(session)
             time.sleep(_ASK_AGAIN_S)
@@ -71,13 +72,20 @@ def sessions_after_death(bench: Bench) -> None:
 
 
 def _open(bench: Bench, most: int, again: bool = False) -> list[int]:
-    """At most so many sessions, announced as one call, with the answer to the last, and how many there are."""
+    """At most so many sessions, announced as one call, with the answer to the last, and how many there are.
+
+    Fewer where they take long, which is a fact, too: nobody waits for a thousand of a slow token.
+    """
     opened: list[int] = []
+    until_s = time.monotonic() + bench.order.patience_s / 2
 
     def one_after_the_other() -> None:
         try:
             while len(opened) < most:
                 opened.append(bench.module.open_session(bench.slot))
+                if time.monotonic() > until_s and len(opened) < most:
+                    bench.fact(f"{bench.who} was slow", True)
+                    break
         finally:
             bench.fact(f"{bench.who} has {'again' if again else 'sessions'}", len(opened))
 

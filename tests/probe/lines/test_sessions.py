@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -67,12 +68,12 @@ def test_what_is_counted_against_what_is_open(told: tuple[int | None, ...], verd
     assert verdict == "not-exercised" or found.seen.startswith("ulSessionCount: 0 with 0 open, 3 with 3 open")
 
 
-def closing(old: int | None, again: int, closed: int | None = OK) -> Seen:
+def closing(old: int | None, again: int, closed: int | None = OK, last: int = OK) -> Seen:
     made: list[Call] = [
         call("process", "C_OpenSession", again=False),
         call("process", "C_CloseAllSessions", closed),
         call("process", "C_GetSessionInfo", old),
-        call("process", "C_OpenSession", again=True),
+        call("process", "C_OpenSession", last, again=True),
     ]
     return Seen(calls=tuple(made), facts={"process has sessions": 3, "process has again": again})
 
@@ -83,7 +84,8 @@ def closing(old: int | None, again: int, closed: int | None = OK) -> Seen:
         (closing(HANDLE_INVALID, 3), "conforms"),
         (closing(SESSION_CLOSED, 3), "conforms"),
         (closing(OK, 3), "violates"),
-        (closing(HANDLE_INVALID, 2), "violates"),
+        (closing(HANDLE_INVALID, 2, last=SESSION_COUNT), "violates"),
+        (closing(HANDLE_INVALID, 2), "conforms"),  # there was no time for the third
         (closing(HANDLE_INVALID, 3, closed=DEVICE_ERROR), "violates"),
         (closing(HANDLE_INVALID, 3, closed=None), "violates"),
         (Seen(), "not-exercised"),
@@ -117,6 +119,14 @@ def test_what_a_dead_process_had_is_given_back(seen: Seen, verdict: str, told: s
 
     assert found.verdict == verdict
     assert told in found.seen
+
+
+def test_a_slow_successor_is_no_poor_one() -> None:
+    seen = succeeding(1)
+
+    found = judge("sessions-after-death", replace(seen, facts={**seen.facts, "successor was slow": True}))
+
+    assert (found.verdict, found.seen.endswith("There was no time for more.")) == ("conforms", True)
 
 
 def test_a_successor_that_hangs_violates() -> None:

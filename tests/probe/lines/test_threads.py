@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from lab.probe.seen import Seen
+from lab.probe.seen import End, Seen
 from tests.probe.made_up import call, calls, died, hung, judge, signature
 
 OK, CANT_LOCK, FUNCTION_FAILED, ACTIVE, LOGGED_IN, NOT_INITIALIZED, ALREADY = 0, 0xA, 0x6, 0x90, 0x100, 0x190, 0x191
@@ -44,6 +44,15 @@ def test_a_crash_violates_and_says_where(line: str, name: str, others: int) -> N
 
     assert found.verdict == "violates"
     assert found.seen.startswith(f"Process died of SIGSEGV in {name}, in round 1.")
+
+
+def test_a_process_that_ends_in_the_midst_of_a_call_is_told() -> None:
+    made = (call("thread 1", "C_Login", None, 9, round=1), call("thread 2", "C_Login", OK, 9, round=1))
+
+    found = judge("login-in-threads", Seen(calls=made, ends=(End("process", 9, "exit", 0),)))
+
+    assert found.verdict == "violates"
+    assert found.seen.startswith("Process exited with 0 in C_Login, in round 1.")
 
 
 def test_a_module_that_cannot_lock_may_say_so() -> None:
