@@ -96,6 +96,7 @@ def _stage(bed: Bed, stage: str, keeper: KeeperLine, folder: Path, most_s: float
         order = StageOrder(
             stage=stage,
             folder=str(folder),
+            token=str(folder / "token"),
             module=str(access.module),
             token_label=access.token_label,
             key_label=access.key_label,

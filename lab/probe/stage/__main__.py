@@ -11,7 +11,7 @@ from lab.probe.order import StageOrder
 from lab.probe.seen import say
 from lab.probe.stage.bench import EVENTS, Bench
 from lab.probe.stage.stages import STAGES
-from lab.process.beside import end_all, start_all
+from lab.process.beside import end_all
 from lab.process.mounts import enter
 from lab.process.own import die_with_parent, leave_no_core, let_stacks_be_read, raise_limit_of_files
 
@@ -27,7 +27,7 @@ def main() -> int:
     try:
         enter(order.mounts)
         bench = Bench(order)
-        bench.programs = start_all(order.beside)
+        bench.start_programs()
         try:
             STAGES[order.stage](bench)
         finally:

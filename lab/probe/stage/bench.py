@@ -18,6 +18,7 @@ from lab.native.cryptoki import AttributeValue, CryptokiError
 from lab.probe.order import StageOrder
 from lab.probe.seen import say
 from lab.probe.stage.module import CKA_CLASS, CKA_LABEL, CKO_PRIVATE_KEY, Module
+from lab.probe.stage.pristine import Pristine
 from lab.process.beside import Beside, end_all, start_all
 from lab.process.own import die_with_parent, let_stacks_be_read
 from lab.process.stacks import outer, save_stack
@@ -46,7 +47,7 @@ class Bench:
         self.session = 0
         self.key = 0
         self.programs: list[Beside] = []  # what the token needs, running
-        self._acted = False
+        self._pristine: Pristine | None = None
         self._numbers = itertools.count()
         self._signed = itertools.count()
 
@@ -214,21 +215,28 @@ class Bench:
         """
         if self.hangs >= _MOST_HANGS:
             return
-        if self._acted:
-            self._start_afresh()
-        self._acted = True
+        self._start_afresh()
         self.scene = f" ({scene})"
         acting = self.fork("parent", does)
         self.scene = ""
         acting.wait(time.monotonic() + (patience_s or 2 * self.patience_s))
 
+    def start_programs(self) -> None:
+        """What the token needs beside it. Raises LabFault."""
+        self.programs = start_all(self.order.beside)
+
     def _start_afresh(self) -> None:
-        """The token's programs: what an earlier scene has left in them (sessions of a TPM) is not to reach this one."""
+        """The token as it was, whatever an earlier scene did to its files and programs."""
+        token, folder = Path(self.order.token), Path(self.order.folder)
         end_all(self.programs)
         for order in self.order.beside:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(order.ready)
-        self.programs = start_all(self.order.beside)
+        if self._pristine is None:
+            self._pristine = Pristine(token, folder / "pristine")
+        else:
+            self._pristine.bring_back()
+        self.start_programs()
 
     @property
     def patience_s(self) -> float:
