@@ -14,7 +14,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
 
-from lab.record import repeats
+from lab.record import nonces, proving, repeats
 from lab.record.columns import RIGHT, WRONG
 from lab.record.dtypes import CALL, CONNECTION, ENDED, HEARD, KIND, OPERATION, PHASE, SIDE
 from lab.record.mechanisms import mechanism
@@ -31,6 +31,7 @@ from tests.textbook import Key
 from tests.trial_builder import generator, record, worker
 
 P256, P384, OTHER = Key("ec-p256", 0xA11CE), Key("ec-p384", 0xB0B), Key("ec-p256", 0xCA401)
+PUBLIC = P256.public_pem
 RELEASE_NS = 1_000
 
 
@@ -132,6 +133,21 @@ def test_the_key_is_nowhere_in_what_is_sealed(tmp_path: Path) -> None:
     for path in tmp_path.iterdir():
         content = path.read_bytes()
         assert not any(form in content for form in spelled), path
+
+
+def test_the_process_that_seals_computes_no_key_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    signing(tmp_path, 1, P256, "ECDSA", [(11, 101), (12, 101)])
+
+    def refuse(*arguments: object) -> None:
+        raise AssertionError(f"a private key is computed here: {len(arguments)} arguments")
+
+    monkeypatch.setattr(nonces, "proves_key", refuse)
+    monkeypatch.setattr(proving, "proves_key", refuse)
+    monkeypatch.setattr(ec, "derive_private_key", lambda d, curve: refuse(d, curve))
+    check = Verification(mechanism("ECDSA", "ec-p256"), "ec-p256", PUBLIC)
+    found = seal(tmp_path, record(worker(1, 9)), check).nonces
+    assert found is not None
+    assert found.proven
 
 
 # handshakes
