@@ -43,7 +43,6 @@ def with_proof(seen: Seen) -> Seen:
     groups = repeated_nonces(seen.outputs)
     if not groups or not seen.public_pem:
         return seen
-    # of other processes where there are any: a group may begin with two by one thread
     pairs = [_pair(group) for group in groups[:_MOST_TRIED]]
     signatures = tuple((one.data, one.value) for pair in pairs for one in pair)
     [proof] = prove([Case(seen.public_pem, signatures)])
@@ -54,6 +53,8 @@ def with_proof(seen: Seen) -> Seen:
 
 
 def _pair(group: list[Output]) -> tuple[Output, Output]:
-    first = group[0]
-    others = [one for one in group if one.data != first.data]
+    """Two of different data, of two processes or threads where there are any; of the parent only where it must be."""
+    by_children_first = sorted(group, key=lambda one: one.who == "parent")
+    first = by_children_first[0]
+    others = [one for one in by_children_first if one.data != first.data]
     return first, next((one for one in others if one.who != first.who), others[0])

@@ -15,6 +15,7 @@ LINES = (
     "random-over-children",
     "nonces-over-children",
     "nonces-after-initialize",
+    "nonces-after-finalize",
     "session-count",
     "versions",
     "fork-safe-as-claimed",
@@ -44,8 +45,16 @@ def test_the_private_key_is_computed_from_signatures_of_children(nss: Found) -> 
     assert {one.right for one in seen["draws-without-initialize"].outputs if one.data} == {True}
 
 
+def test_a_child_that_is_told_that_it_has_initialised_repeats_nonces_all_the_same(nss: Found) -> None:
+    found = nss[0]["nonces-after-initialize"]
+
+    assert found.verdict == "violates"
+    assert found.seen.startswith("The private key was computed from the signatures of child 1 and child 2;")
+    assert found.seen.endswith(f"C_Initialize: CKR_CRYPTOKI_ALREADY_INITIALIZED ({CHILDREN}).")
+
+
 def test_a_context_of_its_own_saves_a_child(nss: Found) -> None:
-    assert nss[0]["nonces-after-initialize"].verdict == "conforms"
+    assert nss[0]["nonces-after-finalize"].verdict == "conforms"
 
 
 def test_all_its_interfaces_claim_to_be_fork_safe_and_are_not(nss: Found) -> None:

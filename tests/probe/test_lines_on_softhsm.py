@@ -19,9 +19,11 @@ RACES = {"initialize-in-threads", "initialize-in-processes", "login-in-processes
 EXPECTED = {
     "random-over-children": "conforms",
     "random-after-initialize": "conforms",
+    "random-after-finalize": "conforms",
     "random-over-threads": "conforms",
     "nonces-over-children": "conforms",
     "nonces-after-initialize": "conforms",
+    "nonces-after-finalize": "conforms",
     "nonces-over-threads": "conforms",
     "login-in-threads": "conforms",
     "threads-with-locking": "conforms",
@@ -71,7 +73,7 @@ def test_races_are_exercised_whoever_wins(softhsm: Found) -> None:
 def test_all_children_drew_and_signed_both_ways(softhsm: Found) -> None:
     lines, seen = softhsm
 
-    for stage in ("draws-without-initialize", "draws-after-initialize"):
+    for stage in ("draws-without-initialize", "draws-after-initialize", "draws-after-finalize"):
         makers = [(one.who, bool(one.data)) for one in seen[stage].outputs]
         for number in range(1, CHILDREN + 1):
             assert {(f"child {number}", True), (f"child {number}", False)} <= set(makers)

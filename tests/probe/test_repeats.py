@@ -32,6 +32,14 @@ def test_two_processes_are_named_rather_than_one() -> None:
     assert seen.facts == {PROOF: ["child 1", "child 2"]}
 
 
+def test_children_are_named_rather_than_their_parent() -> None:
+    outputs = (made("parent", "a", 12), made("child 1", "b", 12), made("child 2", "c", 12))
+
+    seen = with_proof(Seen(outputs=outputs, public_pem=KEY.public_pem))
+
+    assert seen.facts == {PROOF: ["child 1", "child 2"]}
+
+
 def test_the_key_is_nowhere_in_what_was_seen() -> None:
     seen = with_proof(Seen(outputs=(made("child 1", "a", 12), made("child 2", "b", 12)), public_pem=KEY.public_pem))
 

@@ -12,7 +12,7 @@ from functools import partial
 from typing import Final
 
 from lab.probe.line import Judgement, Line
-from lab.probe.lines.telling import badly_ended, how_they_ended, listed, not_ready, sentence, tallies
+from lab.probe.lines.telling import badly_ended, counted, how_they_ended, listed, not_ready, sentence, tallies
 from lab.probe.repeats import PROOF, repeated_nonces, repeated_random
 from lab.probe.seen import Output, Seen
 from lab.record.names import ckr_name
@@ -118,16 +118,20 @@ def _too_few(seen: Seen, kind: str, makers: set[str]) -> Judgement:
 
 
 def _others(seen: Seen, kind: str) -> str:
-    """What became of those who crashed or hung."""
-    ends = badly_ended(seen, kind if kind == "child" else "process")
-    if not ends:
-        return f" The stage {seen.cut_off}." if seen.cut_off else ""
-    more = f"; and {len(ends) - 2} more" if len(ends) > 2 else ""
-    return f" {sentence(how_they_ended(seen, ends[:2]))}{more}."
+    """How C_Initialize was answered where it was not CKR_OK, and what became of those who crashed or hung."""
+    told = ""
+    initialized = [call.ckr for call in seen.calls if call.who.startswith(kind) and call.name == "C_Initialize"]
+    if any(initialized):
+        told = f" C_Initialize: {counted(initialized)}."
+    if ends := badly_ended(seen, kind if kind == "child" else "process"):
+        more = f"; and {len(ends) - 2} more" if len(ends) > 2 else ""
+        return f"{told} {sentence(how_they_ended(seen, ends[:2]))}{more}."
+    return f"{told} The stage {seen.cut_off}." if seen.cut_off else told
 
 
 _DRAWS: Final = "C_GenerateRandom gives random or pseudo-random data"
 _OPEN: Final = "what a child may do without C_Initialize is undefined, but what it is given must be nobody else's"
+_AGAIN: Final = "C_Finalize is what a child has left where its C_Initialize is told that it has been called"
 _NONCE: Final = "A nonce may be used once: two signatures of different data with one nonce give the private key away"
 _RANDOM_SOURCE: Final = "PKCS #11 v2.40 base, 5.15"
 _NONCE_SOURCE: Final = "FIPS 186-5, 6.3 (per-message secret number); PKCS #11 v2.40 mechanisms, 2.3.1"
@@ -158,6 +162,15 @@ LINES: Final = (
         _random_of_children,
     ),
     Line(
+        "random-after-finalize",
+        "randomness",
+        "random numbers of children after C_Finalize and C_Initialize",
+        f"{_DRAWS}; {_AGAIN}.",
+        f"{_RANDOM_SOURCE}, 5.4",
+        "draws-after-finalize",
+        _random_of_children,
+    ),
+    Line(
         "random-over-threads",
         "randomness",
         "random numbers of threads",
@@ -183,6 +196,16 @@ LINES: Final = (
         f"{_NONCE}.",
         _NONCE_SOURCE,
         "draws-after-initialize",
+        _nonces_of_children,
+        needs_key=True,
+    ),
+    Line(
+        "nonces-after-finalize",
+        "randomness",
+        "ECDSA nonces of children after C_Finalize and C_Initialize",
+        f"{_NONCE}; {_AGAIN}.",
+        f"{_NONCE_SOURCE}; PKCS #11 v2.40 base, 5.4",
+        "draws-after-finalize",
         _nonces_of_children,
         needs_key=True,
     ),
