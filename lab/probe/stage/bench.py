@@ -14,7 +14,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from lab.native.cryptoki import AttributeValue, CryptokiError
+from lab.native.cryptoki import AttributeValue, CryptokiError, NotAModule
 from lab.probe.order import StageOrder
 from lab.probe.seen import say
 from lab.probe.stage.module import CKA_CLASS, CKA_LABEL, CKO_PRIVATE_KEY, Module
@@ -56,7 +56,7 @@ class Bench:
         """Loaded when it is first asked for, which is announced as the call dlopen. Raises NotAModule."""
         loaded = self.call("dlopen", lambda: Module(Path(self.order.module)))
         if loaded is None:
-            raise SystemExit(os.EX_UNAVAILABLE)  # it has no function list, which was said
+            raise NotAModule("C_GetFunctionList is refused")
         return loaded
 
     def call(

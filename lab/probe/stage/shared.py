@@ -83,7 +83,7 @@ def _fork_meanwhile(bench: Bench) -> list[Child]:
     children: list[Child] = []
     until_s = time.monotonic() + _FORKING_S
     hung = False
-    for number in range(CHILDREN):
+    for number in range(min(CHILDREN, bench.order.children)):
         if children and time.monotonic() > until_s and not hung:
             break
         children.append(bench.fork(f"child {number}", work))
