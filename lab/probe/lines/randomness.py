@@ -106,6 +106,8 @@ def _nothing(seen: Seen, kind: str, name: str) -> Judgement:
     if {call.ckr for call in calls} == {_NOT_INITIALIZED} and not seen.cut_off:
         who = len({call.who for call in calls})
         return Judgement("conforms", f"{who} of {who} {_PLURAL[kind]} were refused: {listed(refusals)}.")
+    if kind == "thread" and not refusals:
+        return not_ready(seen, "process")
     return Judgement("not-exercised", f"{listed(refusals) or 'None came to it'}.{_others(seen, kind)}")
 
 

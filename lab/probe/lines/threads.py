@@ -33,7 +33,7 @@ def initialize_in_threads(seen: Seen) -> Judgement:
     calls = [call for call in seen.calls if call.who.startswith("thread") and call.name == "C_Initialize"]
     if calls and all(call.ckr == _CANT_LOCK for call in calls):
         return Judgement("conforms", "C_Initialize answered CKR_CANT_LOCK, as it may.")
-    if seen.facts.get("process found no token"):
+    if seen.facts.get("process found no token") and OK in [call.ckr for call in calls]:
         told = f"{counted(call.ckr for call in calls)}. After that C_GetSlotList no longer found the token."
         return Judgement("violates", f"C_Initialize: {told}")
     return _one_of_them(seen, calls, "C_Initialize", _ALREADY_INITIALIZED)
@@ -58,6 +58,8 @@ def _one_of_them(seen: Seen, calls: list[Call], name: str, others: int) -> Judge
         return Judgement(
             "violates", f"{sentence(how_they_ended(seen, ends))}, in round {len(rounds)}. {name}: {before}."
         )
+    if OK not in (answers := {call.ckr for call in calls}) and None not in answers:
+        return Judgement("not-exercised", f"{name} works for none: {counted(call.ckr for call in calls)}.")
     wrong = [
         (number, made)
         for number, made in rounds.items()
@@ -93,6 +95,9 @@ def _all_of_them(seen: Seen, name: str, also: str) -> Judgement:
     calls = [call for call in seen.calls if call.who.startswith("process") and call.name == name]
     if len(calls) < 2:
         return not_ready(seen, "process 1")
+    alone = seen.of("lone process", name)
+    if alone and alone[0].ckr not in (None, OK):
+        return Judgement("not-exercised", f"{name} answers {ckr_name(alone[0].ckr or 0)} to a lone process, too.")
     pids = {call.pid for call in calls if call.ckr is None}
     ends = [end for end in badly_ended(seen, "process") if end.pid in pids]
     answers = {call.ckr for call in calls}

@@ -24,11 +24,12 @@ def say_family(bench: Bench) -> None:
     bench.fact("family", (bench.order.key or "none").split("-")[0])
 
 
-def draw(bench: Bench, who: str | None = None, session: int | None = None) -> None:
-    """C_GenerateRandom."""
-    value = bench.call("C_GenerateRandom", partial(bench.module.random, session or bench.session, BYTES), who)
+def draw(bench: Bench) -> bool:
+    """C_GenerateRandom in the bench's session; whether that was answered."""
+    value = bench.call("C_GenerateRandom", partial(bench.module.random, bench.session, BYTES))
     if value is not None:
-        bench.output(value, who=who)
+        bench.output(value)
+    return value is not None
 
 
 def draws_without_initialize(bench: Bench) -> None:

@@ -16,7 +16,7 @@ from typing import Final
 from lab.native.cryptoki import CryptokiError, Locking
 from lab.probe.stage.bench import Bench
 from lab.probe.stage.gate import Gate
-from lab.probe.stage.randomness import BYTES, say_family
+from lab.probe.stage.randomness import BYTES, draw, say_family
 from lab.record.names import ckr_name
 
 THREADS: Final = 8
@@ -101,17 +101,20 @@ def shared_session(bench: Bench) -> None:
 
 
 def many_processes(bench: Bench) -> None:
-    """Processes that map the module for themselves initialise all at once, and then log in all at once."""
+    """Processes that map the module for themselves initialise all at once, and then log in all at once.
+
+    Then one does so alone: what it is refused, too, was no matter of a race.
+    """
     most = _PROCESSES if bench.order.may_create else _PROCESSES_ELSEWHERE
     count = max(2, min(most, bench.order.most_sessions))
     before, between = Gate(), Gate()
 
-    def does() -> None:
+    def does(at_start: Callable[[], None], at_login: Callable[[], None]) -> None:
         module = bench.module
-        before.pass_through()
+        at_start()
         ready = not bench.answer("C_Initialize", bench.initialize) and _finds_token(bench)
         session = bench.call("C_OpenSession", partial(module.open_session, bench.slot)) if ready else None
-        between.pass_through()
+        at_login()
         if session is None:
             return
         bench.session = session
@@ -120,13 +123,19 @@ def many_processes(bench: Bench) -> None:
                 bench.sign()
             bench.answer("C_Finalize", module.finalize)
 
-    children = [bench.fork(f"process {number}", does) for number in range(1, count + 1)]
+    at_once = partial(does, before.pass_through, between.pass_through)
+    children = [bench.fork(f"process {number}", at_once) for number in range(1, count + 1)]
     patience_s = bench.order.patience_s
     before.open(count, time.monotonic() + patience_s)
     between.open(count, time.monotonic() + patience_s)
     until_s = time.monotonic() + patience_s
     for child in children:
         child.wait(until_s)
+    bench.in_child("lone process", partial(does, _go_on, _go_on))
+
+
+def _go_on() -> None:
+    """At no gate."""
 
 
 def _finds_token(bench: Bench) -> bool:
@@ -142,9 +151,12 @@ def _sign_in_threads(bench: Bench, locking: Locking, count: int) -> None:
         return
     if not bench.find_token() or not bench.log_in():
         return
+    draws = draw(bench)  # what works for none is no matter of threads
+    if bench.key and not bench.sign():
+        return
     sessions = _sessions(bench, count)
     until_s = _loop_until_s(bench)
-    _together(len(sessions), lambda who: _loop(bench, who, sessions[who], _Alone(until_s), draws=True))
+    _together(len(sessions), lambda who: _loop(bench, who, sessions[who], _Alone(until_s), draws))
 
 
 class _Alone:

@@ -82,6 +82,14 @@ def test_threads_without_a_generator_show_nothing() -> None:
     assert found.seen == "C_GenerateRandom CKR_RANDOM_NO_RNG (6)."
 
 
+def test_threads_of_a_process_whose_own_draw_was_refused_show_nothing() -> None:
+    made = (call("process", "C_GenerateRandom", NO_RNG), *calls("thread", "C_Sign", [0, 0]))
+
+    found = judge("random-over-threads", Seen(calls=made, facts={"answers of thread 1": {"C_Sign CKR_OK": 3}}))
+
+    assert (found.verdict, found.seen) == ("not-exercised", "Process: C_GenerateRandom answered CKR_RANDOM_NO_RNG.")
+
+
 def test_a_computed_key_is_said_in_plain_words() -> None:
     outputs = tuple(signature(f"child {n}", b"r", b"%d" % n) for n in (3, 7))
 

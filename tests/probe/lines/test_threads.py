@@ -95,6 +95,28 @@ def test_processes_that_do_not_all_succeed_violate() -> None:
     assert found.seen == "C_Login in 3 processes at once: CKR_GENERAL_ERROR (2), CKR_OK (1)."
 
 
+def test_what_a_lone_process_is_refused_too_is_no_race() -> None:
+    made = (*calls("process", "C_Login", [GENERAL_ERROR] * 3), call("lone process", "C_Login", GENERAL_ERROR, 9))
+
+    found = judge("login-in-processes", Seen(calls=made))
+
+    assert found.verdict == "not-exercised"
+    assert found.seen == "C_Login answers CKR_GENERAL_ERROR to a lone process, too."
+
+
+def test_what_all_are_refused_but_a_lone_process_violates() -> None:
+    made = (*calls("process", "C_Login", [GENERAL_ERROR] * 3), call("lone process", "C_Login", OK, 9))
+
+    assert judge("login-in-processes", Seen(calls=made)).verdict == "violates"
+
+
+@pytest.mark.parametrize(("line", "name", "others"), ONE_OF_THEM)
+def test_what_works_for_no_thread_is_no_race(line: str, name: str, others: int) -> None:
+    found = judge(line, Seen(calls=tuple(calls("thread", name, [GENERAL_ERROR, GENERAL_ERROR], round=1))))
+
+    assert (found.verdict, found.seen) == ("not-exercised", f"{name} works for none: CKR_GENERAL_ERROR (2).")
+
+
 def test_a_token_without_room_for_so_many_is_left_open() -> None:
     assert judge("login-in-processes", Seen(calls=tuple(calls("process", "C_Login", [DEVICE_MEMORY, OK])))).verdict == (
         "undefined"
