@@ -112,9 +112,8 @@ def _nothing(seen: Seen, kind: str, name: str) -> Judgement:
 
 
 def _too_few(seen: Seen, kind: str, makers: set[str]) -> Judgement:
-    refusals = Counter(
-        f"{call.name} {ckr_name(call.ckr)}" for call in seen.calls if call.ckr and call.who.startswith(kind)
-    )
+    last = {call.who: call for call in seen.calls if call.ckr and call.who.startswith(kind) and call.who not in makers}
+    refusals = Counter(f"{call.name} {ckr_name(call.ckr or 0)}" for call in last.values())
     told = f" The others: {listed(refusals)}." if refusals else ""
     return Judgement("not-exercised", f"Only {', '.join(makers)} was given any.{told}{_others(seen, kind)}")
 

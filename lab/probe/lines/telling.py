@@ -13,6 +13,8 @@ from lab.record.names import ckr_name
 OK: Final = 0
 NO_ROOM: Final = frozenset({0x2, 0x31, 0xB1, 0x201})
 """CKR_HOST_MEMORY, CKR_DEVICE_MEMORY, CKR_SESSION_COUNT, CKR_TOKEN_RESOURCE_EXCEEDED: there may be too little of it."""
+_OURS: Final = 70
+"""Exit status of a process that the lab's own code failed (EX_SOFTWARE): nothing of the module's."""
 
 
 def counted(answers: Iterable[int | None]) -> str:
@@ -42,7 +44,11 @@ def sentence(text: str) -> str:
 def badly_ended(seen: Seen, kind: str) -> list[End]:
     """Processes whose name begins so, and that crashed, hung, or ended in the midst of a call."""
     within = {call.pid for call in seen.calls if call.ckr is None}
-    return [end for end in seen.ends if end.who.startswith(kind) and (end.how != "exit" or end.pid in within)]
+    return [
+        end
+        for end in seen.ends
+        if end.who.startswith(kind) and (end.how != "exit" or (end.pid in within and end.status != _OURS))
+    ]
 
 
 def how_they_ended(seen: Seen, ends: Iterable[End]) -> str:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from lab.probe.seen import Call, Seen
+from lab.probe.seen import Call, End, Seen
 from tests.probe.made_up import OK, call, died, hung, judge
 
 DEVICE_ERROR, SESSION_CLOSED, SESSION_COUNT, HANDLE_INVALID = 0x30, 0xB0, 0xB1, 0xB3
@@ -136,6 +136,14 @@ def test_a_successor_that_hangs_violates() -> None:
 
     assert found.verdict == "violates"
     assert found.seen == "A process with 4 sessions was killed; then successor hung in C_Initialize."
+
+
+def test_a_failure_of_the_lab_is_no_violation() -> None:
+    made = (call("successor", "C_GetTokenInfo", None, 2),)
+
+    found = judge("sessions-after-death", Seen(made, (End("successor", 2, "exit", 70),), {"holder has sessions": 4}))
+
+    assert found.verdict == "not-exercised"
 
 
 def test_where_nobody_held_a_session_there_is_nothing_to_give_back() -> None:
