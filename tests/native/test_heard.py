@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import ssl
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,10 @@ from cryptography.hazmat.primitives.asymmetric import ec, utils
 from lab.record.dtypes import HEARD
 from lab.record.rowfile import read_outputs
 from tests.native.answering import MS, NAME, Credential, Party, credential, greet, party, serving, shake
+from tests.native.build import TESTS, compile_c
+from tests.native.test_sanitizers import OPTIONS, SANITIZERS
 
+ROUNDS = 90
 HASHES: dict[int, hashes.HashAlgorithm] = {32: hashes.SHA256(), 48: hashes.SHA384(), 64: hashes.SHA512()}
 COUNT = 6
 
@@ -109,3 +114,19 @@ def test_a_resumed_session_has_no_signature(tmp_path: Path) -> None:
 def test_nothing_is_heard_of_another_curve_or_another_algorithm(tmp_path: Path) -> None:
     served = credential(tmp_path, curve=ec.SECP521R1())
     assert len(play(tmp_path, served, served.context())) == 0
+
+
+def test_messages_that_are_damaged_do_no_harm(tmp_path: Path) -> None:
+    program = compile_c(
+        tmp_path / "fuzz",
+        TESTS / "heard_fuzz.c",
+        flags=SANITIZERS["address"],
+        libraries=("ssl", "crypto"),
+        shared=False,
+    )
+    command = [program, credential(tmp_path).pem, "42688", str(ROUNDS)]
+    done = subprocess.run(command, env=os.environ | OPTIONS, capture_output=True, text=True, timeout=100)
+    assert (done.stderr, done.returncode) == ("", 0)
+    handshakes, whole, damaged = map(int, done.stdout.split())
+    assert (handshakes, whole) == (ROUNDS, ROUNDS)
+    assert 0 < damaged < 8 * ROUNDS  # some are still whole enough, and some are refused

@@ -94,6 +94,14 @@ def test_one_process_alone_can_give_the_key_away(tmp_path: Path) -> None:
     assert (found.repeated, found.processes, found.proven) == (2, (2,), True)
 
 
+def test_the_evidence_is_a_pair_of_two_processes_where_there_is_one(tmp_path: Path) -> None:
+    signing(tmp_path, 1, P256, "ECDSA", [(11, 101), (12, 101)])
+    signing(tmp_path, 2, P256, "ECDSA", [(21, 101)], first_ns=5_000)
+    found = sealed(tmp_path, P256)
+    assert found.first is not None
+    assert [each.process for each in found.first] == [1, 2]
+
+
 def test_a_nonce_and_its_negative_are_found_and_proven(tmp_path: Path) -> None:
     signing(tmp_path, 1, P384, "ECDSA", [(11, 101), (12, P384.order - 101)])
     assert sealed(tmp_path, P384).proven
