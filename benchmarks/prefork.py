@@ -17,7 +17,7 @@ from typing import Final
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from lab.native.serving import Server, Tls
-from lab.worker.process import die_with_parent
+from lab.process.own import die_with_parent
 
 ROWS: Final = 1 << 20
 TIMEOUT_NS: Final = 5_000_000_000

@@ -31,6 +31,6 @@ MODULE = b'[token]\nkind = "module"\npath = "/m.so"\ntoken_label = "t"\n'
 TWO_ARMS = b'[[arm]]\nname = "a"\nload.rate_hz = 5\n[[arm]]\nname = "b"\n'
 HANDSHAKE = b'[workload]\nkind = "handshake"\n'
 EXTERNAL = HANDSHAKE + b'[tls]\nserver = "external"\nhost = "www.example"\nport = 443\n'
-TOKENS = "softhsm, p11kit-proxy, p11kit-remote, module"
-POLICIES = "shared, per-process, reinit"
+TOKENS = "softhsm, nss, opencryptoki, tpm2, p11kit-proxy, p11kit-remote, module"
+POLICIES = "shared, per-process, reinit, broker"
 PIN = ("pin_env", "pin_file", "never written")

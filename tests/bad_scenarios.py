@@ -102,9 +102,13 @@ BAD: tuple[Bad, ...] = (
     Bad("driver", b'[workload]\ndriver = "python"', ("workload.driver", "native, python-pkcs11")),
     Bad("load mode", b'[load]\nmode = "half"', ("load.mode", "open, closed")),
     Bad("arrivals", b'[load]\narrivals = "uniform"', ("load.arrivals", "poisson, paced")),
-    Bad("a later policy", b'[context]\npolicy = "broker"', ("context.policy", "not available yet", POLICIES)),
-    Bad("a later token", b'[token]\nkind = "nss"', ("token.kind", "not available yet", TOKENS)),
     # impossible combinations
+    Bad("what is over no token", b'[token]\nover = "nss"', ("token.over", "p11kit-proxy", "p11kit-remote")),
+    Bad(
+        "reset_on_fork of another token",
+        b'[token]\nkind = "p11kit-remote"\nover = "nss"\nreset_on_fork = true',
+        ("token.reset_on_fork", "softhsm", "nss"),
+    ),
     Bad("threads on prefork", b"[topology]\nthreads = 4", ("topology.threads", "prefork", "worker")),
     Bad("processes on threads", b'[topology]\nkind = "threads"\nprocesses = 2', ("topology.processes", "use 1")),
     Bad(

@@ -17,15 +17,17 @@ DIRECTIONS: dict[str, set[str]] = {
     "program": set(),
     "record": set(),
     "native": {"record"},
+    "process": {"record"},
     "scenario": set(),
     "plan": {"scenario"},
-    "tokens": {"native", "record", "scenario"},
-    "worker": {"native", "record"},
+    "tokens": {"native", "process", "record", "scenario"},
+    "worker": {"native", "process", "record"},
     "servers": {"native", "record", "scenario", "tokens"},
-    "topology": {"native", "plan", "record", "scenario", "servers", "tokens"},
+    "topology": {"native", "plan", "process", "record", "scenario", "servers", "tokens"},
     "trace": {"native", "record", "tokens", "topology"},
+    "probe": {"native", "process", "record", "tokens", "topology"},
     "analysis": {"record"},
-    "report": {"analysis", "record", "scenario"},
+    "report": {"analysis", "probe", "record", "scenario"},
 }
 EVERYBODY_S = {"errors", "program"}
 ENTRY_POINTS = {"commands", "__main__", ""}  # they put the parts together, so they may import all of them
@@ -79,7 +81,7 @@ IMPURE_METHODS = {  # of pathlib.Path, whose class itself is only a name
 RESERVED = {
     "pkcs11": {"lab.worker", "lab.tokens.probe"},
     "pandas": {"lab.report"},
-    "lab.native.cryptoki": {"lab.native", "lab.worker", "lab.tokens"},
+    "lab.native.cryptoki": {"lab.native", "lab.worker", "lab.tokens", "lab.probe"},
 }
 NAMELESS = {"common", "helper", "helpers", "misc", "util", "utils"}
 MOST_LINES = 400

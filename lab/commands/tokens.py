@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lab.errors import LabFault, ScenarioError
+from lab.process.beside import end_all, start_all
 from lab.record.order import BesideOrder
 from lab.scenario import Token
 from lab.servers.model import ServerName
@@ -24,7 +25,6 @@ from lab.tokens.p11kit import P11KitProxy, P11KitRemote
 from lab.tokens.request import Request
 from lab.tokens.softhsm import SoftHsm
 from lab.tokens.throwaway import ask
-from lab.worker.beside import end_all, start_all
 
 _ROOT: Final = 0
 

@@ -29,7 +29,7 @@ class TokenOrder:
 
 @dataclass(frozen=True)
 class ContextOrder:
-    policy: Literal["shared", "per-process", "reinit"]
+    policy: Literal["shared", "per-process", "reinit", "broker"]
     inherit: Literal["sessions", "context"]
     session: Literal["per-thread", "per-process", "pool", "per-operation"]  # engine, provider: their own business
     pool_size: int
@@ -143,6 +143,7 @@ class TrialOrder:
     tls: TlsOrder | None = None
     server: ServerOrder | None = None
     beside: tuple[BesideOrder, ...] = ()  # what the token needs
+    mounts: tuple[tuple[str, str], ...] = ()  # folders that lie over others for the trial alone: source, target
 
     @property
     def give_up_ns(self) -> int:
@@ -171,12 +172,19 @@ class TrialOrder:
                     "addresses": tuple(server["addresses"]),
                     "says_ready": tuple(server["says_ready"]),
                     "logs": tuple(server["logs"]),
-                    "beside": _beside(server["beside"]),
+                    "beside": beside_from(server["beside"]),
                 }
             )
-        data["beside"] = _beside(data["beside"])
+        data["beside"] = beside_from(data["beside"])
+        data["mounts"] = mounts_from(data["mounts"])
         return TrialOrder(**data)
 
 
-def _beside(data: Iterable[Mapping[str, Any]]) -> tuple[BesideOrder, ...]:
+def beside_from(data: Iterable[Mapping[str, Any]]) -> tuple[BesideOrder, ...]:
+    """From what JSON made of them."""
     return tuple(BesideOrder(**{**each, "command": tuple(each["command"])}) for each in data)
+
+
+def mounts_from(data: Iterable[Iterable[str]]) -> tuple[tuple[str, str], ...]:
+    """From what JSON made of them."""
+    return tuple((source, target) for source, target in data)

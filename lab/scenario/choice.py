@@ -20,6 +20,9 @@ DEFAULT_CLIENTS: Final = 8
 DEFAULT_PROCESSES: Final = 4
 DEFAULT_THREADS: Final = 4
 
+BEHIND_P11_KIT: Final = ("p11kit-proxy", "p11kit-remote")
+"""Token kinds that are another one, reached through p11-kit."""
+
 _KINDS: Final[Mapping[str, str]] = {"httpd": "prefork", "nginx": "event", "stunnel": "threads"}
 """The topology of a real server, unless another is given."""
 
@@ -29,6 +32,7 @@ class Choice:
     """The values that decide which other keys apply."""
 
     token: str
+    over: str  # the token behind p11-kit; the token itself where there is none
     topology: str
     processes: int
     threads: int
@@ -90,8 +94,10 @@ class Choice:
         server = tls.get("server", "lab")
         real = workload.get("kind") == "handshake" and server in REAL_SERVERS
         kind = topology.get("kind", _KINDS[server] if real else "prefork")
+        token = given["token"].get("kind", "softhsm")
         return Choice(
-            token=given["token"].get("kind", "softhsm"),
+            token=token,
+            over=given["token"].get("over", "softhsm") if token in BEHIND_P11_KIT else token,
             topology=kind,
             processes=topology.get("processes", 1 if kind == "threads" else DEFAULT_PROCESSES),
             threads=topology.get("threads", DEFAULT_THREADS if kind in _threaded(server, real) else 1),

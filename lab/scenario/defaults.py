@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from lab.scenario.choice import DEFAULT_CLIENTS, DEFAULT_RATE_HZ, Choice, Given
+from lab.scenario.choice import BEHIND_P11_KIT, DEFAULT_CLIENTS, DEFAULT_RATE_HZ, Choice, Given
 from lab.scenario.models import Arm, Context, Load, RealServer, Tls, Token, Topology, Workload
 
 DEFAULT_BUSY_THREADS: Final = 2
@@ -48,7 +48,11 @@ def default_timeout_s(choice: Choice) -> float:
 
 
 def _token(given: Given, choice: Choice) -> Token:
-    own = {} if choice.token == "module" else {"reset_on_fork": False, "provision": True}
+    own: dict[str, Any] = {} if choice.token == "module" else {"provision": True}
+    if choice.over == "softhsm":
+        own["reset_on_fork"] = False
+    if choice.token in BEHIND_P11_KIT:
+        own["over"] = choice.over
     return Token(**{**own, **given["token"]})
 
 

@@ -14,11 +14,12 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from lab.errors import ScenarioError
 
-TokenKind = Literal["softhsm", "p11kit-proxy", "p11kit-remote", "module"]
+TokenKind = Literal["softhsm", "nss", "opencryptoki", "tpm2", "p11kit-proxy", "p11kit-remote", "module"]
+Over = Literal["softhsm", "nss", "opencryptoki", "tpm2"]
 TopologyKind = Literal["prefork", "worker", "event", "threads", "spawn"]
 ForkPoint = Literal["idle", "threads-busy", "mid-operation"]
 Start = Literal["staggered", "herd"]
-Policy = Literal["shared", "per-process", "reinit"]
+Policy = Literal["shared", "per-process", "reinit", "broker"]
 Inherit = Literal["sessions", "context"]
 SessionPolicy = Literal["per-thread", "per-process", "pool", "per-operation"]
 Locking = Literal["os", "none"]
@@ -91,12 +92,16 @@ class Token(Closed):
 
     kind: TokenKind = Field(
         "softhsm",
-        description="What holds the key. softhsm: a private SoftHSM; p11kit-proxy: one behind p11-kit's proxy module; "
-        "p11kit-remote: one that a p11-kit server owns, whom the others talk to; module: any, by its path.",
+        description="What holds the key. softhsm, nss, opencryptoki, tpm2: a private token of SoftHSM, NSS, "
+        "openCryptoki (root only), a software TPM; p11kit-proxy: one behind p11-kit's proxy module; p11kit-remote: one "
+        "behind a p11-kit server, whom the others talk to; module: any, by its path.",
+    )
+    over: Over | None = Field(
+        None, description="p11kit-proxy, p11kit-remote only: the token behind p11-kit. Default softhsm."
     )
     reset_on_fork: bool | None = Field(
         None,
-        description="All kinds but module: SoftHSM's library.reset_on_fork, which makes it forget its state in a "
+        description="softhsm, and what is over it: its library.reset_on_fork, which makes it forget its state in a "
         "child. Default false.",
     )
     path: Text | None = Field(
@@ -159,8 +164,8 @@ class Context(Closed):
     policy: Policy | None = Field(
         "per-process",
         description="shared: made before the fork and used as it is; per-process: each child makes its own; "
-        "reinit: made before the fork, each child reloads it. Not for real servers: what their libraries do is found "
-        "and reported.",
+        "reinit: made before the fork, each child reloads it; broker: one process beside has the token, and each child "
+        "a context that talks to it. Not for real servers: what their libraries do is found and reported.",
     )
     inherit: Inherit | None = Field(
         None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from lab.scenario.choice import Choice, Given
+from lab.scenario.choice import BEHIND_P11_KIT, Choice, Given
 from lab.scenario.handshake_rules import handshake, no_handshake
 from lab.scenario.models import MAX_OPERATIONS, MAX_WORKER_THREADS
 from lab.scenario.problems import Problem
@@ -127,13 +127,15 @@ def _context(given: Given, choice: Choice) -> Iterator[Problem]:
 
 
 def _token(token: Mapping[str, Any], choice: Choice) -> Iterator[Problem]:
+    if "over" in token and choice.token not in BEHIND_P11_KIT:
+        yield Problem("token.over", 'only allowed with kind = "p11kit-proxy" or "p11kit-remote"')
+    if "reset_on_fork" in token and choice.over != "softhsm":
+        yield Problem("token.reset_on_fork", f"only allowed with softhsm, and what is over it; this is {choice.over}")
     if choice.token != "module":
         for key in MODULE_ONLY:
             if key in token:
                 yield Problem(f"token.{key}", f'only allowed with kind = "module"; {choice.token} is set up by the lab')
         return
-    if "reset_on_fork" in token:
-        yield Problem("token.reset_on_fork", 'only allowed with kind = "softhsm", "p11kit-proxy" or "p11kit-remote"')
     needed = ["path", "token_label"]
     if choice.uses_key and not token.get("provision", False):
         needed.append("key_label")

@@ -13,12 +13,6 @@ from lab.scenario.models import ARM_PATTERN, NAME_PATTERN, USER_PATTERN, VARIABL
 from lab.scenario.problems import Problem, dotted, show
 from lab.scenario.written import METRICS, TABLES
 
-LATER: Final[Mapping[str, frozenset[str]]] = {
-    "token.kind": frozenset({"nss", "opencryptoki", "tpm2"}),
-    "context.policy": frozenset({"broker"}),
-}
-"""Values of DESIGN 6.2 that this version cannot run yet."""
-
 _PIN: Final = frozenset({"pin", "pins", "user_pin", "so_pin", "pin_value", "password", "passphrase", "secret"})
 _PATTERNS: Final = {
     NAME_PATTERN: "1 to 64 letters, digits, dots, hyphens or underscores, the first a letter or digit",
@@ -41,10 +35,7 @@ def problems_of(error: ValidationError, data: Mapping[str, Any]) -> list[Problem
             found.append(Problem(dotted(path), f"missing; use {allowed(path, arm is not None)}", arm))
         else:
             shown = "this value" if secret else show(item["input"])
-            verdict = "is not allowed"
-            if isinstance(item["input"], str) and item["input"] in LATER.get(dotted(path), ()):
-                verdict = "is not available yet"
-            found.append(Problem(dotted(path), f"{shown} {verdict}; use {allowed(path, arm is not None)}", arm))
+            found.append(Problem(dotted(path), f"{shown} is not allowed; use {allowed(path, arm is not None)}", arm))
     return found
 
 

@@ -51,6 +51,7 @@ class TokenAccess:
     environment: Mapping[str, str]  # for the trial's processes, on top of the lab's own
     init_string: str | None = None
     beside: tuple[BesideOrder, ...] = ()  # programs that the token needs while a trial runs
+    mounts: tuple[tuple[str, str], ...] = ()  # folders that lie over others for the trial alone: source, target
     unprivileged: bool = False  # its configuration is not read by root: what uses it must be started as another user
 
 
@@ -78,6 +79,8 @@ class TokenSettings(Protocol):
 
     @property
     def kind(self) -> str: ...
+    @property
+    def over(self) -> str | None: ...
     @property
     def reset_on_fork(self) -> bool | None: ...
     @property

@@ -16,7 +16,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
+from lab.errors import LabFault
 from lab.native.cryptoki import CKU_SO, Cryptoki, CryptokiError, NotAModule, TokenInfo
+from lab.process.beside import end_all, start_all
+from lab.process.mounts import enter
 from lab.record.names import MECHANISM
 from lab.tokens import objects
 from lab.tokens.keys import KEYS, kind_of, mechanisms_for
@@ -220,7 +223,14 @@ def main() -> int:
         os.dup2(nothing, 1)  # a module that prints does not spoil the answer
         request = Request.from_json(sys.stdin.read())
         try:
-            said = answer(request)
+            enter(request.mounts)
+            beside = start_all(request.beside)
+            try:
+                said = answer(request)
+            finally:
+                end_all(beside)
+        except LabFault as fault:
+            said = {"fault": str(fault)}
         except Refused as refused:
             said = {"error": {"key": refused.key, "message": refused.message}}
         except CryptokiError as error:

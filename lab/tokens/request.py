@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Final, Literal
 
+from lab.record.order import BesideOrder, beside_from, mounts_from
+
 MARK: Final = "\x1e"
 """The process writes MARK, a function's name and a newline on stderr before it calls: so a crash has a place."""
 
@@ -38,6 +40,8 @@ class Request:
     uses: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # name -> SIGN, DECRYPT; where absent, SIGN
     mechanisms: tuple[tuple[str, str], ...] = ()  # (key kind or "", mechanism) that must work
     ids: tuple[str, ...] = ()  # CKA_ID in hex: of the keys to delete, or for those to make, in the order of `keys`
+    beside: tuple[BesideOrder, ...] = ()  # programs that the token needs meanwhile
+    mounts: tuple[tuple[str, str], ...] = ()  # see lab.process.mounts
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))
@@ -47,6 +51,8 @@ class Request:
         data = json.loads(text)
         data["mechanisms"] = tuple((key, mechanism) for key, mechanism in data["mechanisms"])
         data["ids"] = tuple(data["ids"])
+        data["beside"] = beside_from(data["beside"])
+        data["mounts"] = mounts_from(data["mounts"])
         data["uses"] = {name: tuple(uses) for name, uses in data["uses"].items()}
         return Request(**{f.name: data[f.name] for f in fields(Request)})
 

@@ -79,6 +79,8 @@ def ask(
             f"the process that maps {request.module} ended with status {process.returncode} and no answer, "
             f"in {_last_function(err)}"
         ) from None
+    if fault := answer.get("fault"):
+        raise LabFault(fault)
     if error := answer.get("error"):
         raise ScenarioError(f"{error['key']}: {error['message']}")
     return dict(answer)

@@ -206,6 +206,7 @@ def order_of(
         seed=planned.seed,
         tls=tls,
         beside=access.beside if access else (),
+        mounts=access.mounts if access else (),
     )
 
 

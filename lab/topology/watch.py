@@ -16,9 +16,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from lab.process.stacks import save_stack
 from lab.record.model import End, Role
 from lab.topology.line import KeeperLine, kill, open_handle
-from lab.topology.stacks import save_stack
 
 _LEAVE_S: Final = 3.0
 _LEAVE_PER_PROCESS_S: Final = 0.05

@@ -12,11 +12,11 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from lab import program
+from lab.process.own import die_with_parent, let_stacks_be_read
 from lab.record.order import TrialOrder
 from lab.worker.channel import Channel
 from lab.worker.context import Context
 from lab.worker.member import live
-from lab.worker.process import die_with_parent, let_stacks_be_read
 from lab.worker.steps import SetUpFailed
 
 

@@ -16,11 +16,11 @@ from typing import Final
 from lab.errors import LabFault
 from lab.native.generating import Generator, Greeting, Host, Rush
 from lab.native.loops import addresses
+from lab.process.own import die_with_parent, leave_no_core, let_stacks_be_read, raise_limit_of_files
 from lab.record.order import TlsOrder, TrialOrder
 from lab.worker.arrivals import arrivals_of
 from lab.worker.channel import Channel
 from lab.worker.intruders import Intruders, total
-from lab.worker.process import die_with_parent, leave_no_core, let_stacks_be_read, raise_limit_of_files
 
 _OTHER_FILES: Final = 64  # rows, the line to the root, libraries
 

@@ -19,10 +19,11 @@ from pathlib import Path
 from typing import Final
 
 from lab.errors import LabFault
+from lab.process.beside import Beside, start_all
+from lab.process.others import children, descendants, listens, pss_kib, started_ns, user_of
+from lab.process.own import adopt_orphans
 from lab.record.order import ServerOrder, TrialOrder
-from lab.worker.beside import Beside, start_all
 from lab.worker.family import Child, generator
-from lab.worker.process import adopt_orphans, children, descendants, listens, pss_kib, started_ns, user_of
 from lab.worker.root import Root, report
 
 _LOOK_AGAIN_S: Final = 0.1  # births are seen this late, and dated by the kernel; more often would cost the server time

@@ -24,13 +24,15 @@ from typing import Any, Final
 
 from lab.errors import LabFault
 from lab.native.cryptoki import CryptokiError
+from lab.process.beside import END_S, Beside, end_all, start_all
+from lab.process.mounts import enter
+from lab.process.others import pss_kib
+from lab.process.own import die_with_parent, leave_no_core, let_stacks_be_read, raise_limit_of_files
 from lab.record.order import TrialOrder
-from lab.worker.beside import END_S, Beside, end_all, start_all
 from lab.worker.family import Child, fork, generator, spawn
 from lab.worker.listeners import listen
 from lab.worker.member import context_of, drive_of
 from lab.worker.policies import policy_of
-from lab.worker.process import die_with_parent, leave_no_core, let_stacks_be_read, pss_kib, raise_limit_of_files
 from lab.worker.steps import SetUpFailed
 
 REPORT_FD: Final = 3
@@ -262,6 +264,7 @@ def main() -> None:
     raise_limit_of_files()
     order = TrialOrder.from_json(sys.stdin.read())
     try:
+        enter(order.mounts)
         if order.server is None:
             Root(order).run()
         else:

@@ -6,10 +6,10 @@ import os
 import socket
 import sys
 
+from lab.process.own import die_with_parent, leave_no_core, let_stacks_be_read
 from lab.record.order import TrialOrder
 from lab.worker.channel import Channel
 from lab.worker.member import context_of, live
-from lab.worker.process import die_with_parent, leave_no_core, let_stacks_be_read
 
 
 def main() -> None:

@@ -15,6 +15,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lab import scenario
+from lab.process.beside import start_all
+from lab.process.others import listens, user_of
 from lab.record.order import HostOrder, ServerOrder
 from lab.scenario import Arm
 from lab.servers.model import Server, Site
@@ -24,8 +26,6 @@ from lab.tokens.handing_over import hand_over
 from lab.tokens.model import Prepared, Secret, TokenAccess
 from lab.topology.hosts import host_addresses, host_names
 from lab.topology.site import free_port
-from lab.worker.beside import start_all
-from lab.worker.process import listens, user_of
 
 PATIENCE_S = 20.0
 LOOK_AGAIN_S = 0.02

@@ -7,8 +7,8 @@ import socket
 from pathlib import Path
 
 from lab import program
+from lab.process.beside import Beside
 from lab.record.order import BesideOrder
-from lab.worker.beside import Beside
 
 
 def test_it_closes_what_it_accepts_until_it_is_asked_to_end(private: Path) -> None:

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from lab.errors import LabFault, ScenarioError
+from lab.process.beside import Beside
 from lab.record import dtypes
 from lab.record.names import FUNCTIONS
 from lab.record.rowfile import read_rows
@@ -27,7 +28,6 @@ from lab.tokens.model import TokenAccess
 from lab.tokens.p11kit import CLIENT, PROXY, P11KitProxy, P11KitRemote
 from lab.tokens.preflight import check
 from lab.tokens.softhsm import OVERRIDE, find_module
-from lab.worker.beside import Beside
 from tests.tokens.conftest import Arm, Server, Settings
 
 OTHER = "www-data" if os.geteuid() == 0 else None

@@ -11,10 +11,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-import lab.worker.beside as beside_module
+import lab.process.beside as beside_module
 from lab.errors import LabFault
+from lab.process.beside import Beside, start_all
 from lab.record.order import BesideOrder
-from lab.worker.beside import Beside, start_all
 
 SERVES = "import pathlib, signal, sys\npathlib.Path(sys.argv[1]).touch()\nsignal.pause()\n"
 IS_DEAF = f"import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n{SERVES}"

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from lab.worker.process import descendants, listens, pss_kib, started_ns, user_of
+from lab.process.others import descendants, listens, pss_kib, started_ns, user_of
 
 TICK_NS = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
 NOBODY = 2**22 + 1  # no pid is as high (proc(5), pid_max)

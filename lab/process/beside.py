@@ -1,4 +1,7 @@
-"""Programs beside a trial: the owner of a broker's token, what stands behind a server. Started first, ended last."""
+"""Programs beside a trial, or a question to a token: its daemon, a broker, what stands behind a server.
+
+Started first and ended last, and killed by the kernel where the process that started them dies first.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from lab.errors import LabFault
+from lab.process.others import user_of
+from lab.process.own import die_with_parent
 from lab.record.order import BesideOrder
-from lab.worker.process import user_of
 
 _READY_S: Final = 10.0
 _LOOK_AGAIN_S: Final = 0.01
@@ -30,6 +34,7 @@ class Beside:
     def start(order: BesideOrder) -> Beside:
         """Returns when it is ready. Raises LabFault where it cannot be started, or is not ready in time."""
         name = os.path.basename(order.command[0])
+        own = os.getpid()
         try:
             started = subprocess.Popen(
                 order.command,
@@ -37,6 +42,7 @@ class Beside:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 start_new_session=True,
+                preexec_fn=lambda: die_with_parent(own),
                 **user_of(order.user),
             )
         except OSError as error:
