@@ -1,0 +1,107 @@
+"""What a stage saw: calls with their answers, ends of processes, and facts. It travels as JSON lines over a pipe.
+
+A call is announced before it is made and answered after it, so that one which crashes or hangs is seen too. Signatures
+and random outputs travel apart: they are compared in memory and are in no report, for two signatures with one nonce are
+the key.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+How = Literal["exit", "signal", "hang"]
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call: who made it (`parent`, `child`, `child 7`, `grandchild`, `thread 2`), and its answer."""
+
+    who: str
+    pid: int
+    name: str  # C_Sign
+    ckr: int | None  # None: it never returned
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class End:
+    """How a process of a stage ended. status: of an exit; the number of a signal; 0 for a hang, which was ended."""
+
+    who: str
+    pid: int
+    how: How
+    status: int = 0
+    stack: str = ""  # of a hang: all its threads, as eu-stack prints them
+
+    @property
+    def orderly(self) -> bool:
+        return self.how == "exit" and not self.status
+
+
+@dataclass(frozen=True)
+class Output:
+    """What the token gave: a signature over `data` (a digest), or random bytes (`data` is empty)."""
+
+    who: str
+    value: bytes = field(repr=False)
+    data: bytes = field(default=b"", repr=False)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """All that one stage saw, in the order in which it was said."""
+
+    calls: tuple[Call, ...] = ()
+    ends: tuple[End, ...] = ()
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    outputs: tuple[Output, ...] = ()
+    cut_off: str = ""  # why: "crashed with SIGSEGV in C_Finalize", "hung in C_Login"; "" where it came to its end
+    stack: str = ""  # of a stage that hung
+
+    def of(self, who: str, name: str | None = None) -> list[Call]:
+        """Calls of one process (or thread), of one function where it is named."""
+        return [call for call in self.calls if call.who == who and name in (None, call.name)]
+
+    def answer(self, who: str, name: str) -> int | None:
+        """CKR of that process's first call of the function; None where it was not made or did not return."""
+        return next((call.ckr for call in self.of(who, name)), None)
+
+    def end(self, who: str) -> End | None:
+        return next((end for end in self.ends if end.who == who), None)
+
+
+def say(**event: Any) -> bytes:
+    """One event as a line. Shorter than PIPE_BUF, or the lines of several processes would mix."""
+    return json.dumps(event, separators=(",", ":")).encode() + b"\n"
+
+
+def gather(lines: Iterable[bytes]) -> Seen:
+    """What the events of one stage amount to. A last line that was cut off is left out."""
+    begun: dict[tuple[int, int], Call] = {}
+    answered: dict[tuple[int, int], Call] = {}
+    ends: list[End] = []
+    facts: dict[str, Any] = {}
+    outputs: list[Output] = []
+    for line in lines:
+        if not line.endswith(b"\n"):
+            continue
+        event = json.loads(line)
+        if "begun" in event:
+            key = (event["pid"], event["begun"])
+            begun[key] = Call(event["who"], event["pid"], event["call"], None, event.get("facts", {}))
+        elif "answered" in event:
+            key = (event["pid"], event["answered"])
+            call = begun[key]
+            answered[key] = Call(call.who, call.pid, call.name, event["ckr"], {**call.facts, **event.get("facts", {})})
+        elif "end" in event:
+            ends.append(End(event["end"], event["pid"], event["how"], event["status"], event.get("stack", "")))
+        elif "fact" in event:
+            facts[event["fact"]] = event["value"]
+        elif "output" in event:
+            data = bytes.fromhex(event.get("data", ""))
+            outputs.append(Output(event["who"], bytes.fromhex(event["output"]), data))
+    calls = tuple(answered.get(key, call) for key, call in begun.items())
+    return Seen(calls, tuple(ends), facts, tuple(outputs))
