@@ -10,7 +10,7 @@ from typing import Final
 from lab.errors import ScenarioError
 from lab.tokens.certificates import read_fitting
 from lab.tokens.keys import mechanisms_for
-from lab.tokens.kinds import NOT_FOR_ROOT, open_token
+from lab.tokens.kinds import open_token
 from lab.tokens.model import KeyInfo, TokenSettings
 from lab.tokens.module import Module
 from lab.tokens.needs import ArmSettings, Needs, keys_of
@@ -25,11 +25,6 @@ def check(arms: Iterable[ArmSettings], file: str, folder: Path | None = None) ->
     Arms with the same [token] table are looked at together, so that a real HSM sees one login, not one per arm.
     """
     for settings, group in _by_token(arms):
-        for arm in group:
-            try:
-                _check_user(arm)
-            except ScenarioError as error:
-                raise ScenarioError(f'{file}: arm "{arm.name}": {error}') from None
         needs = Needs.of(group)
         try:
             for key, mechanism in sorted(needs.mechanisms):
@@ -61,15 +56,6 @@ def _of_handshakes(message: str, group: list[ArmSettings]) -> str:
     if message.startswith(given) and not any(arm.workload.mechanism for arm in group):
         return f"workload.key: handshakes with it cannot be signed: {message.removeprefix(given)}"
     return message
-
-
-def _check_user(arm: ArmSettings) -> None:
-    """A real server is started as its workers' user where its token must not be root's; the lab's own is the lab's."""
-    if arm.token is not None and arm.token.kind in NOT_FOR_ROOT and arm.server is None and os.geteuid() == _ROOT:
-        raise ScenarioError(
-            f"token.kind: {arm.token.kind}: p11-kit reads no user's configuration as root; run the lab as another "
-            "user, or with tls.server httpd, nginx or stunnel, which are started as server.user"
-        )
 
 
 def _check_pair(key: str, mechanism: str) -> None:
