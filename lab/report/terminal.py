@@ -11,7 +11,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from lab.report import handshakes, real_servers, traced, words
+from lab.report import brokers, handshakes, real_servers, traced, words
 from lab.report.words import count, milliseconds, significant
 
 SIDE_BY_SIDE: Final = 4  # arms; with more, each arm is a row
@@ -61,6 +61,9 @@ def show(summary: Mapping[str, Any], console: Console) -> None:
         _grid(console, "What the context of a real server amounted to", real, real_servers.AMOUNTED_TO)
     if ours:  # nothing is known of the inside of another's server
         _grid(console, "What a context costs", ours, _costs(ours))
+    if brokers.are_in(arms):
+        having = {name: arm for name, arm in arms.items() if arm.get("at_token")}
+        _grid(console, brokers.TITLE, having, brokers.LINES)
     _told(console, "Restarts", real_servers.restarts(real))
     _failures(arms, console)
     _told(console, "Known causes, found in the calls", real_servers.diagnoses(arms))
