@@ -153,6 +153,6 @@ REAL_SERVERS: tuple[Bad, ...] = (
     Bad(
         "reset_on_fork of a module for httpd",
         MODULE + b'reset_on_fork = true\nkey_label = "k"\npin_env = "P"\n' + HTTPD,
-        ("token.reset_on_fork", "softhsm", "p11kit-proxy", "p11kit-remote"),
+        ("token.reset_on_fork", "softhsm", "over it", "module"),
     ),
 )

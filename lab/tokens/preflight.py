@@ -14,8 +14,32 @@ from lab.tokens.kinds import open_token
 from lab.tokens.model import KeyInfo, TokenSettings
 from lab.tokens.module import Module
 from lab.tokens.needs import ArmSettings, Needs, keys_of
+from lab.tokens.p11kit import CLIENT
 
 _ROOT: Final = 0
+
+
+def unusable(arms: Iterable[ArmSettings], folder: Path | None = None) -> dict[str, str]:
+    """The arms whose token kind does not work on this machine, or not for this user: name -> reason, with its key.
+
+    A module is none of them: it is the user's, so that it is missing is a mistake.
+    """
+    found: dict[str, str] = {}
+    for settings, group in _by_token(arms):
+        token = open_token(settings)
+        if isinstance(token, Module):
+            continue
+        try:
+            token.check(frozenset(), frozenset(), folder)
+        except ScenarioError as error:
+            found |= {arm.name: str(error) for arm in group}
+            continue
+        for arm in group:
+            try:
+                _check_broker(arm)
+            except ScenarioError as error:
+                found[arm.name] = str(error)
+    return found
 
 
 def check(arms: Iterable[ArmSettings], file: str, folder: Path | None = None) -> None:
@@ -25,6 +49,11 @@ def check(arms: Iterable[ArmSettings], file: str, folder: Path | None = None) ->
     Arms with the same [token] table are looked at together, so that a real HSM sees one login, not one per arm.
     """
     for settings, group in _by_token(arms):
+        for arm in group:
+            try:
+                _check_broker(arm)
+            except ScenarioError as error:
+                raise ScenarioError(f'{file}: arm "{arm.name}": {error}') from None
         needs = Needs.of(group)
         try:
             for key, mechanism in sorted(needs.mechanisms):
@@ -56,6 +85,12 @@ def _of_handshakes(message: str, group: list[ArmSettings]) -> str:
     if message.startswith(given) and not any(arm.workload.mechanism for arm in group):
         return f"workload.key: handshakes with it cannot be signed: {message.removeprefix(given)}"
     return message
+
+
+def _check_broker(arm: ArmSettings) -> None:
+    """Whoever talks to a broker does so through p11-kit's client module."""
+    if arm.context is not None and arm.context.policy == "broker":
+        CLIENT.path("context.policy: broker")
 
 
 def _check_pair(key: str, mechanism: str) -> None:
