@@ -115,10 +115,12 @@ def sealed(place: Place) -> dict[str, Sealed]:
     return {name: Sealed(arm, folders[name]) for name, arm in arms.items()}
 
 
-def run(folder: Path, base: str, arms: Mapping[str, Tables], *options: str) -> dict[str, Sealed]:
-    """Runs all arms once; the run is valid and leaves nothing behind."""
+def run(
+    folder: Path, base: str, arms: Mapping[str, Tables], *options: str, elsewhere: Path | None = None
+) -> dict[str, Sealed]:
+    """Runs all arms once; the run is valid and leaves nothing behind. elsewhere: as of a Place."""
     folder.mkdir(exist_ok=True)
-    place, path = Place(folder), folder / "combined.toml"
+    place, path = Place(folder, elsewhere), folder / "combined.toml"
     path.write_text(text(base, arms))
     done = place.run(path, "--quiet", *options)
     assert done.returncode == 0, done.stdout + done.stderr
