@@ -38,6 +38,16 @@ ARMS: dict[str, Tables] = {
     "direct": {"workload": {"kind": "handshake"}},
     "engine": {"workload": {"kind": "handshake"}, "tls": {"bridge": "engine"}},
     "provider": {"workload": {"kind": "handshake"}, "tls": {"bridge": "provider"}},
+    "nss": {"token": {"kind": "nss"}},
+    "p11kit-proxy over nss": {
+        "context": {"policy": "per-process"},
+        "token": {"kind": "p11kit-proxy", "over": "nss"},
+    },
+    "p11kit-remote over nss": {
+        "context": {"policy": "per-process"},
+        "token": {"kind": "p11kit-remote", "over": "nss"},
+    },
+    "p11kit-proxy": {"context": {"policy": "per-process"}, "token": {"kind": "p11kit-proxy"}},
     "per-process": {"context": {"policy": "per-process"}},
     "p11kit-remote": {"context": {"policy": "per-process"}, "token": {"kind": "p11kit-remote"}},
     "random by p11kit-remote": {
