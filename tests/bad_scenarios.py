@@ -127,6 +127,21 @@ BAD: tuple[Bad, ...] = (
         ("context.policy", "spawn", "per-process"),
     ),
     Bad(
+        "a broker of what is behind p11-kit already",
+        b'[token]\nkind = "p11kit-remote"\nover = "tpm2"\n[context]\npolicy = "broker"',
+        ("context.policy", "p11kit-remote", "token.kind = tpm2"),
+    ),
+    Bad(
+        "a parent with a broker's context",
+        b'[topology]\nfork_point = "threads-busy"\n[context]\npolicy = "broker"',
+        ("topology.fork_point", "shared or reinit"),
+    ),
+    Bad(
+        "a broker's context that is inherited",
+        b'[context]\npolicy = "broker"\ninherit = "context"',
+        ("context.inherit", "shared", "broker"),
+    ),
+    Bad(
         "a busy parent without a context",
         b'[topology]\nfork_point = "threads-busy"',
         ("topology.fork_point", "shared or reinit"),
