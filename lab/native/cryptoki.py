@@ -237,7 +237,7 @@ class Cryptoki:
     def token_info(self, slot: int) -> TokenInfo:
         info = _TokenInfo()
         self._call("C_GetTokenInfo", ULONG(slot), ctypes.byref(info))
-        unlimited = (0, 2**64 - 1)  # CK_EFFECTIVELY_INFINITE, CK_UNAVAILABLE_INFORMATION
+        unlimited = (0, 2**64 - 1, 2**64 - 2)  # CK_EFFECTIVELY_INFINITE, CK_UNAVAILABLE_INFORMATION, openCryptoki's own
         return TokenInfo(
             _text(info.label),
             _text(info.manufacturer),
@@ -270,6 +270,11 @@ class Cryptoki:
     def init_pin(self, session: int, pin: str) -> None:
         raw = pin.encode()
         self._call("C_InitPIN", ULONG(session), raw, ULONG(len(raw)))
+
+    def set_pin(self, session: int, old: str, new: str) -> None:
+        """C_SetPIN, of whoever is logged in."""
+        raw = old.encode(), new.encode()
+        self._call("C_SetPIN", ULONG(session), raw[0], ULONG(len(raw[0])), raw[1], ULONG(len(raw[1])))
 
     # sessions
 

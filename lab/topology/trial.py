@@ -119,7 +119,7 @@ def _with_real_server(
         tap = {name: value for name, value in environment.items() if name.startswith("LAB_TAP_")}
         real = open_site(arm, access, private / TOKEN, tls, private, tap)
         # what owns a token that the server's user is to reach must be that user
-        beside = tuple(replace(each, user=real.site.user) for each in order.beside)
+        beside = tuple(replace(each, user=each.user or real.site.user) for each in order.beside)
         order = replace(order, server=real.order, beside=beside)
         watch = _play(bench, folder, order, environment)  # the server alone has what its order says
         bench.line.end_all()  # or the rows of one that lives on would move under its feet
