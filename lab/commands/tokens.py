@@ -21,6 +21,7 @@ from lab.servers.model import ServerName
 from lab.servers.programs import PROGRAMS, find_program, version_of
 from lab.tokens import bridges
 from lab.tokens.kinds import NOT_FOR_ROOT
+from lab.tokens.opencryptoki import OpenCryptoki
 from lab.tokens.p11kit import P11KitProxy, P11KitRemote
 from lab.tokens.request import Request
 from lab.tokens.softhsm import SoftHsm
@@ -52,11 +53,13 @@ def tokens(console: Console | None = None) -> int:
 
 
 def parts() -> Iterator[Part]:
-    """Tries each part. A SoftHSM token is really made, in a temporary folder, with a key, and is gone afterwards.
+    """Tries each part. A SoftHSM token is really made, in a temporary folder, with a key, and is gone afterwards; an
+    openCryptoki token too, as root.
 
     p11-kit is tried over such a token, except for its proxy as root. Of servers only the version is asked.
     """
-    yield _softhsm()
+    yield _own(SoftHsm(Token.model_validate({})), "ec-p256")
+    yield _own(OpenCryptoki(Token.model_validate({"kind": OpenCryptoki.kind})), "rsa-2048")
     yield _p11kit(P11KitProxy(Token.model_validate({"kind": P11KitProxy.kind})))
     yield _p11kit(P11KitRemote(Token.model_validate({"kind": P11KitRemote.kind})))
     yield Part("token.kind = module", True, "any PKCS#11 library: token.path, token_label and pin_env say which")
@@ -77,15 +80,15 @@ def _bridges() -> Iterator[Part]:
     yield Part("tls.bridge = software", True, f"OpenSSL {openssl.version}; no token")
 
 
-def _softhsm() -> Part:
-    what, token = "token.kind = softhsm", SoftHsm(Token.model_validate({}))
+def _own(token: SoftHsm | OpenCryptoki, key: str) -> Part:
+    """A token that the lab makes."""
+    what = f"token.kind = {token.kind}"
     try:
         with tempfile.TemporaryDirectory(prefix="lab-token-") as folder:
-            made = token.prepare(frozenset({"ec-p256"}), Path(folder) / "token")
-            library = made.info
+            library = token.prepare(frozenset({key}), Path(folder) / "token").info
             return Part(what, True, f"{token.path}, {library.manufacturer} {library.library_version}")
     except (ScenarioError, LabFault) as error:
-        return Part(what, False, _said(error))
+        return Part(what, False, _said(error).removeprefix(f"{token.kind}: "))
     finally:
         token.retire()
 
