@@ -21,6 +21,7 @@ from lab.servers.model import ServerName
 from lab.servers.programs import PROGRAMS, find_program, version_of
 from lab.tokens import bridges
 from lab.tokens.kinds import NOT_FOR_ROOT
+from lab.tokens.nss import Nss
 from lab.tokens.opencryptoki import OpenCryptoki
 from lab.tokens.p11kit import P11KitProxy, P11KitRemote
 from lab.tokens.request import Request
@@ -53,13 +54,13 @@ def tokens(console: Console | None = None) -> int:
 
 
 def parts() -> Iterator[Part]:
-    """Tries each part. A SoftHSM token is really made, in a temporary folder, with a key, and is gone afterwards; an
-    openCryptoki token too, as root.
+    """Tries each part. A token of the lab's own is really made, in a temporary folder, with a key, and then gone.
 
     p11-kit is tried over such a token, except for its proxy as root. Of servers only the version is asked.
     """
-    yield _own(SoftHsm(Token.model_validate({})), "ec-p256")
-    yield _own(OpenCryptoki(Token.model_validate({"kind": OpenCryptoki.kind})), "rsa-2048")
+    yield _made(SoftHsm(Token.model_validate({})))
+    yield _made(Nss(Token.model_validate({"kind": Nss.kind})))
+    yield _made(OpenCryptoki(Token.model_validate({"kind": OpenCryptoki.kind})), "rsa-2048")
     yield _p11kit(P11KitProxy(Token.model_validate({"kind": P11KitProxy.kind})))
     yield _p11kit(P11KitRemote(Token.model_validate({"kind": P11KitRemote.kind})))
     yield Part("token.kind = module", True, "any PKCS#11 library: token.path, token_label and pin_env say which")
@@ -80,8 +81,7 @@ def _bridges() -> Iterator[Part]:
     yield Part("tls.bridge = software", True, f"OpenSSL {openssl.version}; no token")
 
 
-def _own(token: SoftHsm | OpenCryptoki, key: str) -> Part:
-    """A token that the lab makes."""
+def _made(token: SoftHsm | Nss | OpenCryptoki, key: str = "ec-p256") -> Part:
     what = f"token.kind = {token.kind}"
     try:
         with tempfile.TemporaryDirectory(prefix="lab-token-") as folder:

@@ -73,7 +73,7 @@ class Beside:
 
 
 def _state(path: str) -> tuple[int, int] | None:
-    """Tells a file or socket from one that an earlier program left there, made anew or written again; None: not there."""
+    """What tells a file or socket from the one that an earlier program left there; None: it is not there."""
     try:
         status = os.stat(path)
     except OSError:

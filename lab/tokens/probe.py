@@ -67,7 +67,8 @@ def answer(request: Request) -> dict[str, Any]:
 
 
 def _offer(module: Cryptoki, request: Request) -> dict[str, Any]:
-    slot = module.slots(with_token=False)[0]
+    label = request.token_label
+    slot = _slot(module, label) if label else module.slots(with_token=False)[0]
     for name in request.keys:
         _check_generation(module, slot, kind_of(name))
     _check_mechanisms(module, slot, request)
@@ -91,7 +92,8 @@ def _generates(module: Cryptoki, slot: int, kind: str) -> bool:
 
 def _provision(module: Cryptoki, request: Request) -> dict[str, Any]:
     first = request.so_pin if request.initial_so_pin is None else request.initial_so_pin
-    module.init_token(module.slots()[0], first, request.token_label)
+    if not request.initialised:
+        module.init_token(module.slots()[0], first, request.token_label)
     slot = _slot(module, request.token_label)  # SoftHSM moves an initialised token to another slot
     session = module.open_session(slot, read_write=True)
     module.login(session, first, CKU_SO)
