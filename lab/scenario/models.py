@@ -90,8 +90,8 @@ class Token(Closed):
     kind: TokenKind = Field(
         "softhsm",
         description="What holds the key. softhsm, nss, opencryptoki, tpm2: a private token of SoftHSM, NSS, "
-        "openCryptoki (root only), a software TPM; p11kit-proxy: one behind p11-kit's proxy module; p11kit-remote: one "
-        "behind a p11-kit server, whom the others talk to; module: any, by its path.",
+        "openCryptoki (for root; in Debian 12 of RSA keys only), a software TPM; p11kit-proxy: one behind p11-kit's "
+        "proxy module; p11kit-remote: one behind a p11-kit server, whom the others talk to; module: any, by its path.",
     )
     over: Over | None = Field(
         None, description="p11kit-proxy, p11kit-remote only: the token behind p11-kit. Default softhsm."
