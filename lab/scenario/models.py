@@ -104,6 +104,11 @@ class Token(Closed):
         description="softhsm, and what is over it: its library.reset_on_fork, which makes it forget its state in a "
         "child. Default false.",
     )
+    resource_manager: bool | None = Field(
+        None,
+        description="tpm2, and what is over it: whether tpm2-abrmd stands before the TPM, which alone holds two keys "
+        "of all processes together. It does not survive a fork as the TPM does. Default false.",
+    )
     path: Text | None = Field(
         None, description="module only: path of the PKCS#11 library, seen from the scenario file."
     )
