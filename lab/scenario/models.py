@@ -106,8 +106,8 @@ class Token(Closed):
     )
     resource_manager: bool | None = Field(
         None,
-        description="tpm2, and what is over it: whether tpm2-abrmd stands before the TPM, which alone holds two keys "
-        "of all processes together. It does not survive a fork as the TPM does. Default false.",
+        description="tpm2, and what is over it: true puts tpm2-abrmd before the TPM, which alone holds two keys of all "
+        "processes together. Its client's threads do not survive a fork. Needed where there are more; default false.",
     )
     path: Text | None = Field(
         None, description="module only: path of the PKCS#11 library, seen from the scenario file."
