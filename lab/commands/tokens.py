@@ -24,7 +24,9 @@ from lab.tokens.kinds import NOT_FOR_ROOT
 from lab.tokens.p11kit import P11KitProxy, P11KitRemote
 from lab.tokens.request import Request
 from lab.tokens.softhsm import SoftHsm
+from lab.tokens.swtpm import find_parts, swtpm_version
 from lab.tokens.throwaway import ask
+from lab.tokens.tpm2 import Tpm2
 
 _ROOT: Final = 0
 
@@ -57,6 +59,7 @@ def parts() -> Iterator[Part]:
     p11-kit is tried over such a token, except for its proxy as root. Of servers only the version is asked.
     """
     yield _softhsm()
+    yield _tpm2()
     yield _p11kit(P11KitProxy(Token.model_validate({"kind": P11KitProxy.kind})))
     yield _p11kit(P11KitRemote(Token.model_validate({"kind": P11KitRemote.kind})))
     yield Part("token.kind = module", True, "any PKCS#11 library: token.path, token_label and pin_env say which")
@@ -88,6 +91,25 @@ def _softhsm() -> Part:
         return Part(what, False, _said(error))
     finally:
         token.retire()
+
+
+def _tpm2() -> Part:
+    what, token = "token.kind = tpm2", Tpm2(Token.model_validate({"kind": "tpm2"}))
+    try:
+        token.check(frozenset(), frozenset())
+        with tempfile.TemporaryDirectory(prefix="lab-token-") as folder:
+            library = token.prepare(frozenset({"ec-p256"}), Path(folder) / "token").info
+    except (ScenarioError, LabFault) as error:
+        return Part(what, False, _said(error))
+    finally:
+        token.retire()
+    try:
+        find_parts(resource_manager=True)
+        managed = "token.resource_manager too"
+    except ScenarioError as error:
+        managed = f"token.resource_manager not: {_said(error)}"
+    detail = f"{token.path}, {library.description} {library.library_version}, {swtpm_version()}; {managed}"
+    return Part(what, True, detail)
 
 
 def _p11kit(token: P11KitProxy | P11KitRemote) -> Part:

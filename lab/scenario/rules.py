@@ -154,7 +154,9 @@ def _resource_manager(token: Mapping[str, Any], choice: Choice) -> Iterator[Prob
     """A TPM alone has room for two keys; more contexts than that fail for this, whatever else is to be found."""
     if choice.over != "tpm2":
         if "resource_manager" in token:
-            yield Problem("token.resource_manager", f"only allowed with tpm2, and what is over it; this is {choice.over}")
+            yield Problem(
+                "token.resource_manager", f"only allowed with tpm2, and what is over it; this is {choice.over}"
+            )
         return
     contexts = 1 if choice.topology == "threads" or choice.policy == "shared" else choice.processes
     if "resource_manager" not in token and contexts * choice.vhosts > _KEYS_OF_A_TPM:

@@ -157,6 +157,13 @@ class Swtpm:
         return BesideOrder(command, self._bus_address, None, str(process_file))
 
 
+def swtpm_version() -> str:
+    """As swtpm tells it: `swtpm version 0.7.1`. Raises ScenarioError where there is none."""
+    asked = subprocess.run([_program(), "--version"], capture_output=True, text=True, check=False)
+    line = next(iter((asked.stdout or asked.stderr).splitlines()), "")
+    return "swtpm " + (found[0] if (found := re.findall(r"\d[\w.]*", line)) else "of unknown version")
+
+
 def failed_authorisations(socket_path: Path) -> int:
     """The TPM's count towards its lock (TPM_PT_LOCKOUT_COUNTER), asked over the socket of a running swtpm."""
     with socket.socket(socket.AF_UNIX) as connection:

@@ -103,7 +103,12 @@ class Tpm2:
         for name in sorted(keys | decrypt):
             wanted = {name: uses[name]} if name in uses else {}
             generate = replace(
-                provision, task="generate", so_pin="", keys={name: name}, ids=(secrets.token_hex(_PIN_BYTES),), uses=wanted
+                provision,
+                task="generate",
+                so_pin="",
+                keys={name: name},
+                ids=(secrets.token_hex(_PIN_BYTES),),
+                uses=wanted,
             )
             found |= prepared(ask(generate, _environment(tpm))).keys
             tpm.settle()
@@ -111,16 +116,14 @@ class Tpm2:
         return replace(made, keys=found)
 
     def restore(self, folder: Path, key: str | None = None) -> TokenAccess:
-        """Copies the TPM and the module's store into `folder`; the trial's processes may change and break their copy."""
+        """Copies the TPM and the module's store into `folder`, for the trial's processes to change and to break."""
         if self._golden is None:
             raise LabFault("restore() of a TPM before prepare()")
         folder.mkdir(mode=0o700)
         for part in (STATE, _STORE):
             shutil.copytree(self._golden / part, folder / part)
         tpm = Swtpm(folder, self._resource_manager)
-        return TokenAccess(
-            self.path, TOKEN_LABEL, self._pin, key or "", _environment(tpm), beside=tpm.beside()
-        )
+        return TokenAccess(self.path, TOKEN_LABEL, self._pin, key or "", _environment(tpm), beside=tpm.beside())
 
     def retire(self) -> None:
         """Removes the golden copy. Trials' copies belong to their trials."""
@@ -134,7 +137,9 @@ class Tpm2:
         module = find_module()
         if module is None:
             where = os.environ.get(OVERRIDE)
-            looked = f"{OVERRIDE} names {where}, which is no file" if where else "libtpm2_pkcs11.so is in no usual place"
+            looked = (
+                f"{OVERRIDE} names {where}, which is no file" if where else "libtpm2_pkcs11.so is in no usual place"
+            )
             raise ScenarioError(
                 f"token.kind: tpm2 is not installed ({looked}); install the Debian package libtpm2-pkcs11-1, "
                 f"or set {OVERRIDE} to the path of libtpm2_pkcs11.so"
@@ -143,7 +148,7 @@ class Tpm2:
 
 
 def _new(folder: Path) -> Swtpm:
-    """A TPM that was never turned on, with an empty store. Nobody but the lab uses it, so it has no resource manager."""
+    """A TPM that was never turned on, and an empty store. Only the lab uses it: it has no resource manager."""
     for part in (STATE, _STORE):
         (folder / part).mkdir(mode=0o700)
     return Swtpm(folder)
