@@ -41,6 +41,7 @@ class ArmInfo:
     key_exchange: str | None = None
     connections_per_child: int | None = None
     reset_on_fork: bool | None = None
+    over: str | None = None
     bridge_library: str | None = None
     foreground: bool | None = None
     env_lines: bool | None = None
@@ -94,6 +95,7 @@ class ArmInfo:
             key_exchange=tls.get("key_exchange"),
             connections_per_child=topology.get("connections_per_child"),
             reset_on_fork=token.get("reset_on_fork"),
+            over=token.get("over"),
             bridge_library=tls.get("bridge_library"),
             foreground=run.get("foreground"),
             env_lines=run.get("env_lines"),

@@ -36,11 +36,12 @@ def summarise(
     facts: Iterable[TrialFacts],
     partial: bool = False,
     faults: Sequence[str] = (),
+    skipped: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """The summary of a run.
 
     arms: in the scenario's order, the first is the baseline. facts: of all trials that there are. partial: trials of
-    the plan are missing. faults: what else makes the run invalid.
+    the plan are missing. faults: what else makes the run invalid. skipped: arms that did not run here, and why.
     """
     by_arm: dict[str, list[TrialFacts]] = {arm.name: [] for arm in arms}
     strangers = []
@@ -74,6 +75,7 @@ def summarise(
         "valid": not reasons,
         "invalid_because": reasons,
         "partial": partial or any(trial.partial for trials in by_arm.values() for trial in trials),
+        "skipped": dict(skipped or {}),
         "arms": {arm.name: _arm(arm, by_arm[arm.name], latencies[arm.name]) for arm in arms},
         "comparisons": [comparison.to_json() for comparison in comparisons],
     }
@@ -89,6 +91,7 @@ def _arm(arm: ArmInfo, trials: Sequence[TrialFacts], delays: Latency) -> dict[st
     where_ms = None if outcomes.wrong else handshake_summary.where_ms(usable)
     return {
         "token": arm.token,
+        "over": arm.over,
         "reset_on_fork": arm.reset_on_fork,
         "topology": {"kind": arm.topology, "processes": arm.processes, "threads": arm.threads},
         "context": real_server["policy"] if real_server else arm.context,

@@ -14,6 +14,7 @@ from lab.record.begun import recover
 from lab.record.folder import claimed, write_json
 from lab.record.model import TrialRecord
 from lab.record.run import Run
+from lab.report import token_grid
 from lab.report.tables import FOLDER as TABLES
 from lab.report.tables import write_tables
 from lab.report.traced import is_trace
@@ -49,10 +50,12 @@ def rebuild(run_path: Path, picture: bool = False) -> dict[str, Any]:
     try:
         write_json(run.path / "summary.json", summary)
         write_tables(run.path / TABLES, trials)
+        token_grid.write_table(summary, run.path / TABLES / token_grid.TABLE)
         if picture and not is_trace(summary):  # it has no operations, which are what the picture shows
             from lab.report.picture import draw
 
             draw(summary, [facts for _, facts in trials], run.path / PICTURE)
+            token_grid.draw(summary, run.path / token_grid.PICTURE)
     except OSError as problem:
         raise LabFault(f"{problem.filename or run.path}: cannot be written ({problem.strerror})") from None
     return summary
@@ -63,7 +66,7 @@ def present(summary: dict[str, Any], run_path: Path, console: Console) -> None:
     from lab.report.terminal import show
 
     show(summary, console)
-    for what, name in (("picture", PICTURE), ("tables", TABLES)):
+    for what, name in (("picture", PICTURE), ("picture", token_grid.PICTURE), ("tables", TABLES)):
         if (run_path / name).exists():
             console.print(f"{what}: {run_path / name}", markup=False, highlight=False, soft_wrap=True)
 
@@ -93,5 +96,6 @@ def judge(run: Run) -> tuple[dict[str, Any], list[tuple[TrialRecord, TrialFacts]
         facts=[facts for _, facts in trials],
         partial=run.partial,
         faults=faults,
+        skipped=run.scenario.get("skipped"),
     )
     return summary, trials

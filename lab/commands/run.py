@@ -20,7 +20,7 @@ from lab.record import manifest
 from lab.record.folder import write_json
 from lab.scenario import Scenario, parse
 from lab.tokens import bridges
-from lab.tokens.preflight import check
+from lab.tokens.preflight import check, unusable
 from lab.topology import tls_preflight
 from lab.topology.interrupt import Interrupt
 from lab.topology.line import KeeperLine
@@ -41,6 +41,9 @@ def run(path: Path, out: Path | None, overrides: Sequence[str], dry_run: bool, q
         Console().print(describe(scenario, plan))
         return VALID
     with Interrupt() as interrupt, kept(scenario) as keeper:
+        if scenario.skip_unusable:
+            scenario = _usable(scenario, str(path), keeper[1])
+            plan = make(scenario)
         bridges.preflight(scenario.arms, str(path))
         tls_preflight.check(scenario.arms, str(path), keeper[1])
         check(scenario.arms, str(path), keeper[1])
@@ -51,6 +54,15 @@ def run(path: Path, out: Path | None, overrides: Sequence[str], dry_run: bool, q
             except ScenarioError as error:  # what could not be known before the tokens were ready
                 raise ScenarioError(f"{path}: {error}") from None
         return _judge(scenario, folder, interrupt.wanted, fault, quiet)
+
+
+def _usable(scenario: Scenario, file: str, folder: Path) -> Scenario:
+    """Without the arms whose token does not work here. Raises ScenarioError where that is every arm."""
+    reasons = unusable(scenario.arms, folder)
+    if len(reasons) == len(scenario.arms):
+        told = "; ".join(dict.fromkeys(reasons.values()))
+        raise ScenarioError(f"{file}: skip_unusable: no token of this scenario works here: {told}")
+    return scenario.without(reasons)
 
 
 def _measure(

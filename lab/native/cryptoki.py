@@ -334,6 +334,13 @@ class Cryptoki:
         )
         return handles[0].value, handles[1].value
 
+    def create_object(self, session: int, template: Mapping[int, AttributeValue]) -> int:
+        """C_CreateObject; the new object's handle."""
+        wanted = _Template(template)
+        made = ULONG()
+        self._call("C_CreateObject", ULONG(session), wanted.array, ULONG(len(wanted)), ctypes.byref(made))
+        return made.value
+
     def destroy_object(self, session: int, obj: int) -> None:
         self._call("C_DestroyObject", ULONG(session), ULONG(obj))
 

@@ -13,10 +13,13 @@ from pathlib import Path
 from typing import Final
 
 from lab import program
+from lab.probe.examination import Examined
 from lab.probe.line import Judgement, Line, judged
 from lab.probe.order import StageOrder
 from lab.probe.seen import Seen, gather
 from lab.process.stacks import save_stack
+from lab.record.mechanisms import Mechanism
+from lab.record.verify import is_right
 from lab.tokens.model import Token
 from lab.topology.line import KeeperLine
 
@@ -28,79 +31,92 @@ _MOST_EVENTS: Final = 1 << 16
 
 
 @dataclass(frozen=True)
-class Subject:
+class Bed:
     """The token that is examined, ready, and what its stages need to know."""
 
     token: Token
     key: str | None  # kind of the key that signs
-    mechanism: int
+    mechanism: Mechanism | None  # that it signs a digest with: ECDSA, RSA_PKCS
+    public_pem: str  # of the key
     most_sessions: int
-    children: int
+    children: int = 50
+    may_create: bool = True  # session objects
+    patience_s: float = PATIENCE_S
 
 
-@dataclass(frozen=True)
-class Examined:
-    """One line with its judgement, and what its stage saw."""
-
-    line: Line
-    judgement: Judgement
-    seen: Seen
+NO_KEY: Final = Judgement("not-exercised", "There is no key to sign with.")
+NO_TIME: Final = Judgement("not-exercised", "No time was left for it.")
 
 
 def examine(
-    subject: Subject,
+    bed: Bed,
     lines: Iterable[Line],
     keeper: KeeperLine,
     private: Path,
     until_s: float,
     progress: Callable[[Line], None],
-) -> list[Examined]:
-    """All lines, in their order. A stage that several lines share is done once. Raises LabFault.
+) -> tuple[list[Examined], dict[str, Seen]]:
+    """All lines, in their order, and what each stage saw. A stage that several lines share is done once.
 
     until_s: instant of time.monotonic(); lines that it leaves no time for are not exercised, and say so.
+    Raises LabFault.
     """
     seen: dict[str, Seen] = {}
     found = []
     for line in lines:
         progress(line)
-        if line.needs_key and subject.key is None:
-            nothing = Judgement("not-exercised", "There is no key to sign with.")
-            found.append(Examined(line, nothing, Seen()))
+        if line.needs_key and bed.key is None:
+            found.append(Examined.of(line, NO_KEY))
             continue
-        if line.stage not in seen:
+        for stage in (line.stage, *line.also):
             left_s = until_s - time.monotonic()
-            if left_s <= 0:
-                found.append(Examined(line, Judgement("not-exercised", "No time was left for it."), Seen()))
-                continue
-            seen[line.stage] = _stage(subject, line.stage, keeper, private / line.stage, min(STAGE_S, left_s))
-        found.append(Examined(line, judged(line, seen[line.stage]), seen[line.stage]))
-    return found
+            if stage not in seen and left_s > 0:
+                seen[stage] = _stage(bed, stage, keeper, private / stage, min(STAGE_S, left_s))
+        if all(stage in seen for stage in (line.stage, *line.also)):
+            found.append(Examined.of(line, judged(line, *(seen[stage] for stage in (line.stage, *line.also)))))
+        else:
+            found.append(Examined.of(line, NO_TIME))
+    return found, seen
 
 
-def _stage(subject: Subject, stage: str, keeper: KeeperLine, folder: Path, patience_s: float) -> Seen:
+def _stage(bed: Bed, stage: str, keeper: KeeperLine, folder: Path, patience_s: float) -> Seen:
     folder.mkdir(mode=0o700)
     try:
-        access = subject.token.restore(folder / "token", subject.key)
+        access = bed.token.restore(folder / "token", bed.key)
         order = StageOrder(
             stage=stage,
             folder=str(folder),
             module=str(access.module),
             token_label=access.token_label,
             key_label=access.key_label,
-            key=subject.key,
-            mechanism=subject.mechanism,
+            key=bed.key,
+            mechanism=bed.mechanism.number if bed.mechanism else 0,
+            hash=bed.mechanism.hash if bed.mechanism else "sha256",
+            prefix=bed.mechanism.prefix.hex() if bed.mechanism else "",
             pin=access.pin.reveal(),
             init_string=access.init_string,
-            patience_s=PATIENCE_S,
-            most_sessions=subject.most_sessions,
-            children=subject.children,
+            patience_s=bed.patience_s,
+            most_sessions=bed.most_sessions,
+            children=bed.children,
+            may_create=bed.may_create,
             beside=access.beside,
             mounts=access.mounts,
         )
-        return _play(order, access.environment, keeper, folder, patience_s)
+        return _checked(bed, _play(order, access.environment, keeper, folder, patience_s))
     finally:
         keeper.end_all()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _checked(bed: Bed, seen: Seen) -> Seen:
+    """With each signature looked at, by code that shares nothing with the module."""
+    if bed.mechanism is None:
+        return seen
+    signature, pem = bed.mechanism, bed.public_pem
+    outputs = [
+        replace(one, right=is_right(signature, pem, one.data, one.value)) if one.data else one for one in seen.outputs
+    ]
+    return replace(seen, outputs=tuple(outputs), public_pem=pem)
 
 
 def _play(

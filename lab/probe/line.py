@@ -30,16 +30,17 @@ class Line:
     says: str  # what the standard says, in short
     source: str  # where: PKCS #11 v2.40 base, 5.4
     stage: str  # the stage that looks
-    judge: Callable[[Seen], Judgement]
+    judge: Callable[..., Judgement]  # of what the stage saw (Seen), and after it of each in `also`, in their order
     needs_key: bool = False  # signs, so it is not exercised where the token has no key for it
+    also: tuple[str, ...] = ()  # further stages that the judge needs
 
 
 NOT_SEEN: Final = Judgement("not-exercised", "Nothing was seen: the stage ended before it came to this.")
 
 
-def judged(line: Line, seen: Seen) -> Judgement:
-    """The line's judgement, whatever becomes of its judge."""
+def judged(line: Line, *seen: Seen) -> Judgement:
+    """The line's judgement of what its stages saw, whatever becomes of its judge."""
     try:
-        return line.judge(seen)
+        return line.judge(*seen)
     except Exception as problem:  # what a judge trips over must not look like conformance
         return Judgement("not-exercised", f"The judge failed with {type(problem).__name__}: {problem}")

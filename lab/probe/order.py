@@ -19,11 +19,14 @@ class StageOrder:
     key_label: str  # "" where there is no key to sign with
     key: str | None  # its kind: ec-p256
     mechanism: int  # CKM number that signs a digest (ECDSA) or a DigestInfo (RSA_PKCS); 0 without a key
+    hash: str  # sha256: of the digest
+    prefix: str  # hex, of what C_Sign is given before the digest: RSA_PKCS's DigestInfo
     pin: str = field(repr=False)
     init_string: str | None
     patience_s: float  # for one process or call of the stage; what takes longer hangs
     most_sessions: int
     children: int  # of the lines on random numbers
+    may_create: bool = True  # session objects; on a token that is somebody else's, nothing is made unasked
     beside: tuple[BesideOrder, ...] = ()
     mounts: tuple[tuple[str, str], ...] = ()
 

@@ -8,9 +8,12 @@ the key.
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
+
+from lab.record.names import ckr_name
 
 How = Literal["exit", "signal", "hang"]
 
@@ -40,6 +43,13 @@ class End:
     def orderly(self) -> bool:
         return self.how == "exit" and not self.status
 
+    @property
+    def words(self) -> str:
+        """How it ended, as in a sentence after its name."""
+        if self.how == "hang":
+            return "hung"
+        return f"died of {signal.Signals(self.status).name}" if self.how == "signal" else f"exited with {self.status}"
+
 
 @dataclass(frozen=True)
 class Output:
@@ -48,6 +58,7 @@ class Output:
     who: str
     value: bytes = field(repr=False)
     data: bytes = field(default=b"", repr=False)
+    right: bool | None = None  # of a signature: whether it is the key's; None: random bytes, or not looked at
 
 
 @dataclass(frozen=True)
@@ -58,6 +69,7 @@ class Seen:
     ends: tuple[End, ...] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
     outputs: tuple[Output, ...] = ()
+    public_pem: str = ""  # of the key that signs; "": there is none
     cut_off: str = ""  # why: "crashed with SIGSEGV in C_Finalize", "hung in C_Login"; "" where it came to its end
     stack: str = ""  # of a stage that hung
 
@@ -71,6 +83,19 @@ class Seen:
 
     def end(self, who: str) -> End | None:
         return next((end for end in self.ends if end.who == who), None)
+
+    def to_json(self) -> dict[str, Any]:
+        """Without the outputs; each call's answer also by its name, null where it did not return."""
+        calls = [{**asdict(call), "answer": None if call.ckr is None else ckr_name(call.ckr)} for call in self.calls]
+        data = {"calls": calls, "ends": [asdict(end) for end in self.ends], "facts": dict(self.facts)}
+        return {**data, "cut_off": self.cut_off, "stack": self.stack}
+
+
+def seen_from(data: Mapping[str, Any]) -> Seen:
+    """Reads Seen.to_json's result back. Raises KeyError or TypeError where it is none."""
+    calls = [Call(**{name: value for name, value in call.items() if name != "answer"}) for call in data["calls"]]
+    ends = [End(**end) for end in data["ends"]]
+    return Seen(tuple(calls), tuple(ends), data["facts"], cut_off=data["cut_off"], stack=data["stack"])
 
 
 def say(**event: Any) -> bytes:

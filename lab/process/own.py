@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import os
 import resource
 import signal
@@ -14,17 +15,22 @@ _PR_SET_PTRACER: Final = 0x59616D61
 _ANYONE: Final = ctypes.c_ulong(2**64 - 1)
 
 
+@functools.cache
+def _c() -> ctypes.CDLL:
+    """Found once: after a fork of a process with threads, dlopen() may wait for a lock that a thread had."""
+    return ctypes.CDLL(None)
+
+
 def die_with_parent(parent: int) -> None:
     """Has the kernel kill this process when its parent dies, however it dies. A fork clears this: each child asks."""
-    c = ctypes.CDLL(None, use_errno=True)
-    c.prctl(_PR_SET_PDEATHSIG, ctypes.c_ulong(signal.SIGKILL), 0, 0, 0)
+    _c().prctl(_PR_SET_PDEATHSIG, ctypes.c_ulong(signal.SIGKILL), 0, 0, 0)
     if os.getppid() != parent:  # it died before we asked
         os._exit(1)
 
 
 def let_stacks_be_read() -> None:
     """Lets a debugger that is no ancestor attach, where the kernel would forbid it (Yama), for the stack of a hang."""
-    ctypes.CDLL(None).prctl(_PR_SET_PTRACER, _ANYONE, 0, 0, 0)
+    _c().prctl(_PR_SET_PTRACER, _ANYONE, 0, 0, 0)
 
 
 def leave_no_core() -> None:
@@ -49,4 +55,4 @@ def raise_limit_of_files() -> int:
 
 def adopt_orphans() -> None:
     """Makes this process the parent of descendants whose own parent has ended, such as a daemon's."""
-    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    _c().prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)

@@ -61,6 +61,15 @@ def verify(
     return verdicts
 
 
+def is_right(mechanism: Mechanism, public_pem: str, signed: bytes, signature: bytes) -> bool:
+    """Whether one signature of a digest (or, where the token hashes, of a message) is the key's."""
+    try:
+        _checker(mechanism, load_pem_public_key(public_pem.encode()))(signature, signed)
+    except InvalidSignature:
+        return False
+    return True
+
+
 def _checker(mechanism: Mechanism, key: Any) -> Callable[[bytes, bytes], None]:
     algorithm = _HASHES[mechanism.hash]
     hashed = algorithm if mechanism.hashed_by_token else utils.Prehashed(algorithm)

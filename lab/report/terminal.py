@@ -11,7 +11,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from lab.report import handshakes, real_servers, traced, words
+from lab.report import handshakes, real_servers, token_grid, traced, words
 from lab.report.words import count, milliseconds, significant
 
 SIDE_BY_SIDE: Final = 4  # arms; with more, each arm is a row
@@ -35,7 +35,9 @@ def show(summary: Mapping[str, Any], console: Console) -> None:
     if summary.get("question"):
         console.print(Text(summary["question"], style="italic"))
     _validity(summary, console)
+    _skipped(summary.get("skipped") or {}, console)
     _arms(console, arms)
+    token_grid.show(summary, console)
     if open_loop:
         _grid(
             console,
@@ -106,6 +108,13 @@ def _validity(
     console.print(Text("Not valid, do not rely on the figures:", style="bold red"))
     for reason in summary["invalid_because"]:
         _bullet(console, Text(reason))
+
+
+def _skipped(reasons: Mapping[str, str], console: Console) -> None:
+    """Arms that did not run on this machine, one line for each reason."""
+    for reason in dict.fromkeys(reasons.values()):
+        names = ", ".join(name for name, why in reasons.items() if why == reason)
+        _bullet(console, Text("left out: ", style="yellow").append(f"{names} ({reason})", style="default"))
 
 
 def _is_open(arm: Arm) -> bool:

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lab.scenario.models import Arm, Context, Intruders, Load, RealServer, Scenario, Tls, Token, Topology, Workload
+    from lab.scenario.models import Context, Intruders, Load, RealServer, Tls, Token, Topology, Workload
+    from lab.scenario.resolved import Arm, Scenario
 
 __all__ = [
     "Arm",
@@ -45,7 +46,7 @@ def schema() -> dict[str, Any]:
 
 def __getattr__(name: str) -> Any:
     if name in __all__:
-        from lab.scenario import models
+        from lab.scenario import models, resolved
 
-        return getattr(models, name)
+        return getattr(resolved if name in ("Arm", "Scenario") else models, name)
     raise AttributeError(name)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any, Final
 
 from lab.scenario.choice import BEHIND_P11_KIT, DEFAULT_CLIENTS, DEFAULT_RATE_HZ, Choice, Given
-from lab.scenario.models import Arm, Context, Load, RealServer, Tls, Token, Topology, Workload
+from lab.scenario.models import Context, Load, RealServer, Tls, Token, Topology, Workload
+from lab.scenario.resolved import Arm
 
 DEFAULT_BUSY_THREADS: Final = 2
 DEFAULT_POOL_SIZE: Final = 2

@@ -6,19 +6,19 @@ import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from lab.scenario.models import Arm
 from lab.scenario.problems import Problem, dotted, show
+from lab.scenario.resolved import Arm
 from lab.scenario.written import METRICS
 
 OPEN_MARGIN: Final = {"response_ms.p50": 0.05, "response_ms.p99": 0.10}
 CLOSED_MARGIN: Final = {"throughput_hz": 0.05, "service_ms.p50": 0.05}
 
-SUMMARY: Final = ("schema", "run", "scenario", "seed", "valid", "invalid_because", "arms", "comparisons")
+SUMMARY: Final = ("schema", "run", "scenario", "seed", "valid", "invalid_because", "skipped", "arms", "comparisons")
 ARM_SUMMARY: Final = (
     *("token", "topology", "context", "session", "locking", "bridge", "server", "workload"),
     *("trials", "planned", "ok", "fail", "info", "shed", "verified", "throughput_hz"),
     *("response_ms", "service_ms", "lag_ms", "pkcs11_ms", "cold_ms", "sessions", "processes", "failures", "rules"),
-    *("connections", "generator", "where_ms", "hosts", "real_server", "diagnosis", "reset_on_fork"),
+    *("connections", "generator", "where_ms", "hosts", "real_server", "diagnosis", "reset_on_fork", "over"),
 )
 RULES: Final = (
     *("initialize-per-process", "own-handles", "login-per-process", "one-thread-per-session", "locking-declared"),

@@ -1,4 +1,4 @@
-"""The words of a scenario file as frozen models, and the Scenario that they resolve to (DESIGN section 6.2).
+"""The words of a scenario file as frozen models (DESIGN section 6.2); what they resolve to is in resolved.py.
 
 One model serves a table as it is written, where any key may be absent, and as it is resolved, where every key that
 applies has its value and every key that does not apply to the arm is None. The rules between keys are in rules.py.
@@ -6,13 +6,10 @@ applies has its value and every key that does not apply to the arm is None. The 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
-
-from lab.errors import ScenarioError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 TokenKind = Literal["softhsm", "nss", "opencryptoki", "tpm2", "p11kit-proxy", "p11kit-remote", "module"]
 Over = Literal["softhsm", "nss", "opencryptoki", "tpm2"]
@@ -328,70 +325,7 @@ class Load(Closed):
     duration_s: float = Field(5.0, ge=0.05, le=3_600, description="Seconds of load that are measured.")
 
 
-class Arm(Closed):
-    """One combination that a scenario measures, every default resolved."""
-
-    name: str = Field(pattern=ARM_PATTERN)
-    token: Token | None  # None: the null workload, the bridge software, an external server
-    topology: Topology | None  # None: an external server
-    context: Context | None  # None: as for token
-    workload: Workload
-    tls: Tls | None = None  # None: all but handshakes
-    server: RealServer | None = None  # None: all but httpd, nginx and stunnel
-    load: Load
-    timeout_s: Timeout
-
-    @property
-    def worker_threads(self) -> int:
-        """Threads of all worker processes together; 0 for an external server."""
-        return 0 if self.topology is None else self.topology.processes * self.topology.threads
-
-    @property
-    def streams(self) -> int:
-        """How many parts the arrivals are dealt to: who begins operations, a generator or a worker thread."""
-        return self.load.generators or self.worker_threads
-
-
 REAL_SERVERS: Final = ("httpd", "nginx", "stunnel")
 """Values of tls.server that are programs which the lab starts."""
 
 Scalar = bool | int | float | str
-
-
-class Scenario(Closed):
-    """A validated scenario. `margin` maps metrics to fractions, `expect` paths of summary.json to values."""
-
-    name: str = Field(pattern=NAME_PATTERN)
-    question: str
-    seed: int
-    blocks: int
-    timeout_s: float | None  # as written for all arms; each arm has its own, resolved
-    margin: Mapping[str, float]
-    expect: Mapping[str, Scalar]
-    arms: tuple[Arm, ...] = Field(min_length=1)
-
-    def to_json(self) -> dict[str, Any]:
-        """What scenario.json holds: all of it, except that environment variables keep their names only."""
-        data = self.model_dump(mode="json")
-        for arm in data["arms"]:
-            if arm["token"] is not None:
-                arm["token"]["environment"] = sorted(arm["token"]["environment"])
-        return data
-
-    @staticmethod
-    def from_json(data: Mapping[str, Any]) -> Scenario:
-        """Read back to_json's result; environment variables come back with empty values.
-
-        Raises ScenarioError where the data are no scenario of this version.
-        """
-        try:
-            arms = [dict(arm) for arm in data["arms"]]
-            for arm in arms:
-                if arm["token"] is not None:
-                    arm["token"] = {**arm["token"], "environment": dict.fromkeys(arm["token"]["environment"], "")}
-            return Scenario.model_validate_json(json.dumps({**data, "arms": arms}))
-        except ValidationError as error:
-            key = ".".join(str(part) for part in error.errors()[0]["loc"])
-            raise ScenarioError(f"scenario.json: {key}: not as this version of the lab writes it") from None
-        except (KeyError, TypeError, ValueError):
-            raise ScenarioError("scenario.json: arms: not as this version of the lab writes them") from None

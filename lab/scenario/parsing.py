@@ -18,8 +18,9 @@ from lab.scenario.arms import GivenArm, expand
 from lab.scenario.defaults import resolve
 from lab.scenario.document import Document, read
 from lab.scenario.expectations import default_margin, expect_problems, margin_problems
-from lab.scenario.models import NAME_PATTERN, PATHS, Arm, Scenario
+from lab.scenario.models import NAME_PATTERN, PATHS
 from lab.scenario.problems import Problem, ProblemsError, dotted, line
+from lab.scenario.resolved import Arm, Scenario
 from lab.scenario.wording import problems_of
 from lab.scenario.written import TABLES, Written
 
@@ -61,6 +62,7 @@ def _scenario(document: Document, file: str) -> Scenario:
         margin=margin,
         expect=expect,
         arms=arms,
+        skip_unusable=written.skip_unusable,
     )
 
 

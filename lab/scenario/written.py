@@ -70,6 +70,11 @@ class Written(Tables):
     question: str = Field("", max_length=1_000, description="The question that the scenario answers.")
     seed: int = Field(1, ge=0, le=2**63 - 1, description="Order of trials and arrival times follow from it.")
     blocks: int = Field(12, ge=1, le=1_000, description="Trials of each arm. Comparisons need 6 or more.")
+    skip_unusable: bool = Field(
+        False,
+        description="true leaves out the arms whose token kind does not work on this machine, and says so. Otherwise "
+        "such an arm ends the run before it begins.",
+    )
     margin: dict[str, Fraction] | None = Field(
         None, min_length=1, description="For each compared metric, the relative difference that does not matter."
     )

@@ -18,6 +18,29 @@ from lab.tokens.needs import ArmSettings, Needs, keys_of
 _ROOT: Final = 0
 
 
+def unusable(arms: Iterable[ArmSettings], folder: Path | None = None) -> dict[str, str]:
+    """The arms whose token kind does not work on this machine, or not for this user: name -> reason, with its key.
+
+    A module is none of them: it is the user's, so that it is missing is a mistake.
+    """
+    found: dict[str, str] = {}
+    for settings, group in _by_token(arms):
+        token = open_token(settings)
+        if isinstance(token, Module):
+            continue
+        try:
+            token.check(frozenset(), frozenset(), folder)
+        except ScenarioError as error:
+            found |= {arm.name: str(error) for arm in group}
+            continue
+        for arm in group:
+            try:
+                _check_user(arm)
+            except ScenarioError as error:
+                found[arm.name] = str(error)
+    return found
+
+
 def check(arms: Iterable[ArmSettings], file: str, folder: Path | None = None) -> None:
     """Raises ScenarioError, `file: arm "a": key: message`, at the first thing that cannot work. Changes no token.
 

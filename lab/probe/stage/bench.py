@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import os
 import select
 import signal
 import time
 from collections.abc import Callable
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from lab.native.cryptoki import AttributeValue, Cryptoki, CryptokiError
+from lab.native.cryptoki import AttributeValue, CryptokiError
 from lab.probe.order import StageOrder
 from lab.probe.seen import say
+from lab.probe.stage.module import CKA_CLASS, CKA_LABEL, CKO_PRIVATE_KEY, Module
 from lab.process.own import die_with_parent, let_stacks_be_read
 from lab.process.stacks import save_stack
 
 EVENTS: Final = 3
 _MOST_STACK: Final = 2500
 """Bytes of a stack in an event, which must stay below PIPE_BUF. The whole one is in the stage's folder."""
-
-CKO_PRIVATE_KEY: Final = 3
-CKA_CLASS, CKA_LABEL = 0x0, 0x3
+_MOST_HANGS: Final = 2
+"""After so many in one process the others get little time, or a module that always hangs would cost minutes."""
+_SHORT_S: Final = 1.0
 
 T = TypeVar("T")
 
@@ -33,14 +36,34 @@ class Bench:
     def __init__(self, order: StageOrder) -> None:
         self.order = order
         self.who = "parent"
-        self._numbers = itertools.count()
-        self.module = Cryptoki(Path(order.module))
+        self.scene = ""  # " (exit)": added to the names of all processes of a scene
+        self.hangs = 0  # children that this process saw hang
         self.slot = 0
         self.session = 0
         self.key = 0
+        self._numbers = itertools.count()
+        self._signed = itertools.count()
 
-    def call(self, name: str, made: Callable[[], T], who: str | None = None, **facts: Any) -> T | None:
-        """Makes one call; its result, or None where it was refused. A crash or a hang in it stays announced."""
+    @cached_property
+    def module(self) -> Module:
+        """Loaded when it is first asked for, which is announced as the call dlopen. Raises NotAModule."""
+        loaded = self.call("dlopen", lambda: Module(Path(self.order.module)))
+        if loaded is None:
+            raise SystemExit(os.EX_UNAVAILABLE)  # it has no function list, which was said
+        return loaded
+
+    def call(
+        self,
+        name: str,
+        made: Callable[[], T],
+        who: str | None = None,
+        describe: Callable[[T], dict[str, Any]] | None = None,
+        **facts: Any,
+    ) -> T | None:
+        """Makes one call; its result, or None where it was refused. A crash or a hang in it stays announced.
+
+        facts, and what `describe` says of the result, go into reports with the call: no secret, and no output.
+        """
         number, pid = next(self._numbers), os.getpid()
         os.write(EVENTS, say(begun=number, pid=pid, who=who or self.who, call=name, facts=facts))
         try:
@@ -48,11 +71,12 @@ class Bench:
         except CryptokiError as error:
             os.write(EVENTS, say(answered=number, pid=pid, ckr=error.ckr))
             return None
-        os.write(EVENTS, say(answered=number, pid=pid, ckr=0))
+        os.write(EVENTS, say(answered=number, pid=pid, ckr=0, facts=describe(result) if describe else {}))
         return result
 
     def fact(self, name: str, value: Any) -> None:
-        os.write(EVENTS, say(fact=name, value=value))
+        """Something that is no call. Its name is the stage's own; a process of a scene adds the scene's."""
+        os.write(EVENTS, say(fact=name + self.scene, value=value))
 
     def output(self, value: bytes, data: bytes = b"", who: str | None = None) -> None:
         """A signature or random bytes, for comparison; in no report."""
@@ -60,48 +84,92 @@ class Bench:
 
     def make_ready(self) -> bool:
         """Initialises, finds the token, opens a session, logs in and finds the key, where there is one to be found."""
-        order, module = self.order, self.module
-        self.call("C_Initialize", lambda: module.initialize("os", order.init_string))
-        slot = self.call("C_GetSlotList", lambda: module.find_token(order.token_label))
-        if slot is None:
-            return False
-        self.slot = slot
-        return self.log_in()
+        self.call("C_Initialize", self.initialize)
+        return self.find_token() and self.log_in()
+
+    def initialize(self) -> None:
+        self.module.initialize("os", self.order.init_string)
+
+    def find_token(self) -> bool:
+        slot = self.call("C_GetSlotList", lambda: self.module.find_token(self.order.token_label))
+        self.slot = slot or 0
+        return slot is not None
 
     def log_in(self) -> bool:
         """Opens a session, logs in, and finds the key."""
-        order, module = self.order, self.module
-        session = self.call("C_OpenSession", lambda: module.open_session(self.slot))
+        session = self.call("C_OpenSession", lambda: self.module.open_session(self.slot))
         if session is None:
             return False
         self.session = session
-        self.call("C_Login", lambda: module.login(session, order.pin))
-        if order.key_label:
-            wanted: dict[int, AttributeValue] = {CKA_CLASS: CKO_PRIVATE_KEY, CKA_LABEL: order.key_label}
-            found = self.call("C_FindObjects", lambda: module.find_objects(session, wanted, most=1))
-            if not found:
-                return False
-            self.key = found[0]
+        self.call("C_Login", lambda: self.module.login(session, self.order.pin))
+        return self.find_key()
+
+    def find_key(self) -> bool:
+        """In its session; True, too, where the order has none."""
+        if not self.order.key_label:
+            return True
+        wanted: dict[int, AttributeValue] = {CKA_CLASS: CKO_PRIVATE_KEY, CKA_LABEL: self.order.key_label}
+        found = self.call("C_FindObjects", lambda: self.module.find_objects(self.session, wanted, most=1))
+        self.key = found[0] if found else 0
+        return bool(found)
+
+    def digest(self) -> bytes:
+        """Data to sign, which no other process and no earlier call has."""
+        return hashlib.new(self.order.hash, f"{os.getpid()} {next(self._signed)} {self.who}".encode()).digest()
+
+    def sign(self, who: str | None = None, session: int | None = None) -> bool:
+        """Signs a digest of its own with its key; whether that was answered. Whether it is right is judged later."""
+        if self.call("C_SignInit", partial(self.begin_to_sign, session), who) is None:
+            return False
+        return self.finish_signing(who, session)
+
+    def begin_to_sign(self, session: int | None = None) -> bool:
+        """C_SignInit, unannounced."""
+        self.module.sign_init(session or self.session, self.order.mechanism, self.key)
         return True
+
+    def finish_signing(self, who: str | None = None, session: int | None = None) -> bool:
+        """C_Sign of a digest of its own."""
+        data = self.digest()
+        given = bytes.fromhex(self.order.prefix) + data
+        value = self.call("C_Sign", lambda: self.module.sign(session or self.session, given), who)
+        if value is not None:
+            self.output(value, data, who)
+        return value is not None
 
     def fork(self, who: str, does: Callable[[], object]) -> Child:
         """Starts a child that does something and ends with status 0. It must be waited for."""
         parent, pid = os.getpid(), os.fork()
         if pid:
-            return Child(self, who, pid)
+            return Child(self, who + self.scene, pid)
         try:
             die_with_parent(parent)
             let_stacks_be_read()
-            self.who = who
+            self.who = who + self.scene
             does()
         except BaseException as error:
-            os.write(2, f"{who}: {type(error).__name__}: {error}\n".encode())
+            os.write(2, f"{self.who}: {type(error).__name__}: {error}\n".encode())
             os._exit(os.EX_SOFTWARE)
         os._exit(0)
 
     def in_child(self, who: str, does: Callable[[], object]) -> None:
         """Has a child do something, and waits for its end."""
         self.fork(who, does).wait()
+
+    def act(self, scene: str, does: Callable[[], object], patience_s: float | None = None) -> None:
+        """Has a parent of its own, which maps the module for itself, do something: what it breaks ends with it.
+
+        Names of its processes and facts have the scene's name after them: `parent (exit)`, `child (exit)`.
+        """
+        self.scene = f" ({scene})"
+        acting = self.fork("parent", does)
+        self.scene = ""
+        acting.wait(time.monotonic() + (patience_s or 2 * self.patience_s))
+
+    @property
+    def patience_s(self) -> float:
+        """For one child."""
+        return self.order.patience_s if self.hangs < _MOST_HANGS else min(_SHORT_S, self.order.patience_s)
 
 
 class Child:
@@ -113,18 +181,24 @@ class Child:
         self._handle = os.pidfd_open(pid)
 
     def wait(self, until_s: float | None = None) -> None:
-        """Waits and says how it ended. One that takes longer than the order's patience hangs: it is ended.
+        """Waits and says how it ended. One that takes longer than the bench's patience hangs: it is ended.
 
         until_s: instant of time.monotonic(), of several that are waited for together.
         """
-        patience_s = self._bench.order.patience_s if until_s is None else max(0.0, until_s - time.monotonic())
-        stack = ""
-        if not select.select([self._handle], [], [], patience_s)[0]:
-            file = Path(self._bench.order.folder) / f"stack-{self.pid}.txt"
-            save_stack(self.pid, file)
-            stack = file.read_text(errors="replace")[:_MOST_STACK]
+        patience_s = self._bench.patience_s if until_s is None else max(0.0, until_s - time.monotonic())
+        stack, hung = "", not select.select([self._handle], [], [], patience_s)[0]
+        if hung:
+            self._bench.hangs += 1
+            if self._bench.hangs <= _MOST_HANGS:
+                file = Path(self._bench.order.folder) / f"stack-{self.pid}.txt"
+                save_stack(self.pid, file)
+                stack = file.read_text(errors="replace")[:_MOST_STACK]
             signal.pidfd_send_signal(self._handle, signal.SIGKILL)
         status = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
         os.close(self._handle)
-        how = "hang" if stack else "signal" if status < 0 else "exit"
-        os.write(EVENTS, say(end=self.who, pid=self.pid, how=how, status=0 if stack else abs(status), stack=stack))
+        how = "hang" if hung else "signal" if status < 0 else "exit"
+        os.write(EVENTS, say(end=self.who, pid=self.pid, how=how, status=0 if hung else abs(status), stack=stack))
+
+    def kill(self, number: int) -> None:
+        """Sends it a signal."""
+        signal.pidfd_send_signal(self._handle, number)
