@@ -44,6 +44,7 @@ PARTS = {  # variables that name parts which are not in PATH, and the Debian pac
     "LAB_STUNNEL": "stunnel4",
     "LAB_P11_KIT_PROXY": "p11-kit-modules",
     "LAB_P11_KIT_CLIENT": "p11-kit-modules",
+    "LAB_NSS": "libnss3",
     "LAB_ENGINE": "libengine-pkcs11-openssl",
     "LAB_PROVIDER": "pkcs11-provider",
 }

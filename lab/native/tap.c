@@ -5,6 +5,8 @@
  *   LAB_TAP_DIR       folder of the files calls-<pid>.rows (calls-<pid>-2.rows, ... where the name is taken)
  *   LAB_TAP_KEY       32 hexadecimal digits, the key of the tags; absent: random, of this process and its children
  *   LAB_TAP_LOCKING   os | none: what C_Initialize declares instead of what its caller asked; pReserved is kept
+ *   LAB_TAP_INIT      init string that C_Initialize gets in pReserved where its caller gives none: NSS cannot do without,
+ *                     and OpenSSL's libraries and p11-kit have none to give
  *   LAB_TAP_ROWS      rows for which each process reserves addresses; 16 Mi by default
  * Without a module or a folder, C_GetFunctionList answers CKR_GENERAL_ERROR and stderr has one line that says why.
  * Where only recording fails, calls are still forwarded.
@@ -123,7 +125,7 @@ static void fill_modern_list(struct function_list *list, const struct function_l
 static CK_RV initialize(CK_RV (*real)(CK_VOID_PTR), CK_VOID_PTR asked)
 {
     CK_C_INITIALIZE_ARGS changed;
-    return real ? real(locking_declared(asked, &changed)) : CKR_FUNCTION_NOT_SUPPORTED;
+    return real ? real(arguments_told(asked, &changed)) : CKR_FUNCTION_NOT_SUPPORTED;
 }
 
 static CK_RV plain_initialize(CK_VOID_PTR init_args)
@@ -278,6 +280,13 @@ static void *symbol(const char *name)
     return found;
 }
 
+/* A copy, for servers write the titles of their processes over their environment. */
+static bool keep_init_string(const char *text)
+{
+    init_string = text && *text ? strdup(text) : NULL;
+    return !text || !*text || init_string;
+}
+
 /* NULL, or what is wrong. *detail gets its object. */
 static const char *load_module(const char **detail)
 {
@@ -299,6 +308,10 @@ static const char *load_module(const char **detail)
         return "LAB_TAP_ROWS is not a number of rows";
     if (!read_locking(*detail = getenv("LAB_TAP_LOCKING")))
         return "LAB_TAP_LOCKING is neither os nor none";
+    *detail = NULL;
+    if (!keep_init_string(getenv("LAB_TAP_INIT")))
+        return "no memory for LAB_TAP_INIT";
+    *detail = path;
     if (!(module = dlopen(path, RTLD_NOW | RTLD_LOCAL))) {
         *detail = dlerror();
         return "cannot load the real module";

@@ -7,6 +7,7 @@ from typing import Final
 
 from lab.tokens.model import Token, TokenSettings
 from lab.tokens.module import Module
+from lab.tokens.nss import Nss
 from lab.tokens.p11kit import P11KitProxy, P11KitRemote
 from lab.tokens.softhsm import SoftHsm
 from lab.tokens.tpm2 import Tpm2
@@ -14,6 +15,7 @@ from lab.tokens.tpm2 import Tpm2
 KINDS: Final[Mapping[str, Callable[[TokenSettings], Token]]] = {
     "softhsm": SoftHsm,
     "tpm2": Tpm2,
+    "nss": Nss,
     "p11kit-proxy": P11KitProxy,
     "p11kit-remote": P11KitRemote,
     "module": Module,
