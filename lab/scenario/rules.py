@@ -163,7 +163,7 @@ def _resource_manager(token: Mapping[str, Any], choice: Choice) -> Iterator[Prob
         yield Problem(
             "token.resource_manager",
             f"missing; {contexts} contexts with {choice.vhosts} keys each are more than the {_KEYS_OF_A_TPM} keys that "
-            "a TPM holds for all processes together: set it to true, have less of them, or set it to false to see that",
+            "a TPM has room for: set it to true, have fewer, or set it to false to see what becomes of them",
         )
 
 

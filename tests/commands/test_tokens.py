@@ -32,7 +32,7 @@ def test_every_token_kind_and_bridge_has_its_line_and_the_exit_status_is_0() -> 
     done = subprocess.run([sys.executable, "-m", "lab", "tokens"], capture_output=True, text=True, check=False)
 
     assert (done.returncode, done.stderr) == (0, "")
-    kinds = (f"token.kind = {kind}" for kind in ("softhsm", "nss", "p11kit-proxy", "p11kit-remote", "module"))
+    kinds = (f"token.kind = {kind}" for kind in ("softhsm", "nss", "tpm2", "p11kit-proxy", "p11kit-remote", "module"))
     servers = (f"tls.server = {server}" for server in ("httpd", "nginx", "stunnel"))
     for name in (*kinds, *(f"tls.bridge = {bridge}" for bridge in BRIDGES), *servers):
         assert name in done.stdout
