@@ -17,6 +17,7 @@ from lab.tokens.softhsm import OVERRIDE
 
 VARIABLES = (
     "LAB_NSS",
+    "LAB_TPM2_PKCS11",
     "LAB_ENGINE",
     "LAB_PROVIDER",
     "LAB_P11_KIT_PROXY",
@@ -72,6 +73,7 @@ def test_what_is_missing_is_shown_with_what_to_install(monkeypatch: pytest.Monke
     lines = {" ".join(line.split()[:4]): line for line in output.getvalue().splitlines()}
     assert "install the Debian package softhsm2" in lines["token.kind = softhsm no"]
     assert "install the Debian package libnss3" in lines["token.kind = nss no"]
+    assert "install the Debian package libtpm2-pkcs11-1" in lines["token.kind = tpm2 no"]
     assert "LAB_ENGINE names /nowhere/x.so" in lines["tls.bridge = engine no"]
     assert "LAB_PROVIDER names /nowhere/x.so" in lines["tls.bridge = provider no"]
     assert "tls.bridge = software yes" in lines

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from lab.errors import LabFault, ScenarioError
 from lab.process.beside import end_all, start_all
 from lab.tokens.keys import KEYS
-from lab.tokens.model import Prepared, TokenAccess
+from lab.tokens.model import Prepared, Secret, TokenAccess
 from lab.tokens.request import Request
 from lab.tokens.swtpm import MANAGER_OVERRIDE, Swtpm, failed_authorisations
 from lab.tokens.swtpm import OVERRIDE as SWTPM_OVERRIDE
@@ -85,6 +85,14 @@ def test_each_copy_is_a_tpm_of_its_own_that_owes_nothing(tpm: Golden, tmp_path: 
         assert [failed_authorisations(tmp_path / name / "tpm") for name in ("first", "second")] == [0, 0]
 
     assert sorted(path.name for path in (tmp_path / "first").iterdir()) == ["state", "store"]
+
+
+def test_a_wrong_pin_is_counted_by_the_tpm_of_this_copy(tpm: Golden, tmp_path: Path) -> None:
+    access = replace(tpm.token.restore(tmp_path / "wrong", "ec-p256"), pin=Secret("00000000"))
+    with running(access):
+        with pytest.raises(ScenarioError, match="the PIN is wrong"):
+            look(replace(access, beside=()))
+        assert failed_authorisations(tmp_path / "wrong" / "tpm") == 1
 
 
 def test_a_golden_tpm_is_private_and_no_file_of_it_has_a_pin(tpm: Golden) -> None:
@@ -162,6 +170,12 @@ token.resource_manager = true
 [[arm]]
 name = "handshakes"
 workload.kind = "handshake"
+[[arm]]
+name = "httpd"
+workload.kind = "handshake"
+tls.server = "httpd"
+tls.bridge = "provider"
+topology.processes = 1
 """
 
 
@@ -192,6 +206,11 @@ def test_processes_with_a_context_of_their_own_sign_and_every_signature_is_right
     arm = arms[name]
     assert arm["ok"] == arm["planned"] == arm["verified"] > 0
     assert {verdict["verdict"] for verdict in arm["rules"].values()} <= {"conforms", "not-exercised"}
+
+
+def test_a_server_s_worker_of_another_user_reaches_the_tpm(arms: dict[str, Any]) -> None:
+    assert arms["httpd"]["ok"] == arms["httpd"]["planned"] > 0
+    assert arms["httpd"]["real_server"]["processes"]["workers"]["re-initialised"] == 1
 
 
 def test_a_shared_context_is_the_first_process_s_alone_until_the_tpm_locks(arms: dict[str, Any]) -> None:
