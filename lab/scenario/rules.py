@@ -20,6 +20,7 @@ MODULE_ONLY: Final = (
     "init_string",
     "environment",
     "provision",
+    "read_write",
 )
 
 _KEYS_OF_A_TPM: Final = 2  # loaded at once: a TPM has room for three objects, and needs one while it loads another

@@ -37,6 +37,7 @@ class Request:
     so_pin: str = field(default="", repr=False)
     initialised: bool = False  # provision: there is a token, with its label and the so_pin, and it wants a user PIN
     init_string: str | None = None
+    read_write: bool = False  # the session, also where nothing is made or deleted
     keys: Mapping[str, str] = field(default_factory=dict)  # name of a key -> CKA_LABEL
     uses: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # name -> SIGN, DECRYPT; where absent, SIGN
     mechanisms: tuple[tuple[str, str], ...] = ()  # (key kind or "", mechanism) that must work
