@@ -30,7 +30,7 @@ from lab.tokens.installed import package_of
 from lab.tokens.kinds import NOT_FOR_ROOT, open_token
 from lab.tokens.model import Prepared, Token
 from lab.tokens.module import Module
-from lab.tokens.throwaway import Broke
+from lab.tokens.throwaway import Broke, Ended
 from lab.topology.interrupt import Interrupt
 from lab.topology.line import KeeperLine
 from lab.topology.run import kept_without
@@ -130,8 +130,8 @@ def _prepare(ready: _Ready, private: Path, may_change_key: bool) -> None:
             ready.patience_s = min(_MOST_PATIENCE_S, max(PATIENCE_S, _SHARE_OF_PREFLIGHT * took_s))
         ready.prepared = token.prepare(frozenset({ready.key} if ready.key else ()), private / "golden")
         ready.no_key = "" if ready.key else "No key was named: --key-label does that."
-    except Broke as broke:
-        ready.key, ready.no_key = None, f"No key could be looked at: {str(broke).partition(': ')[2]}."
+    except (Broke, Ended) as broke:
+        ready.key, ready.no_key = None, f"No key could be looked at: {str(broke).removeprefix('token.path: ')}."
     except ScenarioError as error:
         raise ScenarioError(as_options(str(error))) from None
 
