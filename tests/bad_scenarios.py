@@ -257,6 +257,7 @@ BAD: tuple[Bad, ...] = (
     Bad("an expectation of no figure", b'[expect]\n"arms.per-process.fails" = 0', ("fails", "did you mean fail?")),
     Bad("an expectation of nothing", b"[expect]\narm = 0", ("expect.arm", "did you mean arms?")),
     Bad("an expectation of no rule", b'[expect]\n"arms.per-process.rules.no-crsh.count"=0', ("no-crsh", "no-crash")),
+    Bad("an expectation of no nonces", b'[expect]\n"arms.per-process.nonces.prven" = true', ("prven", "mean proven?")),
     Bad(
         "an expectation of no verdict",
         b'[expect]\n"arms.per-process.rules.no-crash.verdict" = "ok"',

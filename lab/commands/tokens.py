@@ -21,6 +21,7 @@ from lab.servers.model import ServerName
 from lab.servers.programs import PROGRAMS, find_program, version_of
 from lab.tokens import bridges
 from lab.tokens.kinds import NOT_FOR_ROOT
+from lab.tokens.nss import Nss
 from lab.tokens.p11kit import P11KitProxy, P11KitRemote
 from lab.tokens.request import Request
 from lab.tokens.softhsm import SoftHsm
@@ -52,11 +53,12 @@ def tokens(console: Console | None = None) -> int:
 
 
 def parts() -> Iterator[Part]:
-    """Tries each part. A SoftHSM token is really made, in a temporary folder, with a key, and is gone afterwards.
+    """Tries each part. A token of the lab's own is really made, in a temporary folder, with a key, and then gone.
 
     p11-kit is tried over such a token, except for its proxy as root. Of servers only the version is asked.
     """
-    yield _softhsm()
+    yield _made(SoftHsm(Token.model_validate({})))
+    yield _made(Nss(Token.model_validate({"kind": Nss.kind})))
     yield _p11kit(P11KitProxy(Token.model_validate({"kind": P11KitProxy.kind})))
     yield _p11kit(P11KitRemote(Token.model_validate({"kind": P11KitRemote.kind})))
     yield Part("token.kind = module", True, "any PKCS#11 library: token.path, token_label and pin_env say which")
@@ -77,8 +79,8 @@ def _bridges() -> Iterator[Part]:
     yield Part("tls.bridge = software", True, f"OpenSSL {openssl.version}; no token")
 
 
-def _softhsm() -> Part:
-    what, token = "token.kind = softhsm", SoftHsm(Token.model_validate({}))
+def _made(token: SoftHsm | Nss) -> Part:
+    what = f"token.kind = {token.kind}"
     try:
         with tempfile.TemporaryDirectory(prefix="lab-token-") as folder:
             made = token.prepare(frozenset({"ec-p256"}), Path(folder) / "token")

@@ -18,6 +18,7 @@ enum locking_override { KEEP_LOCKING, DECLARE_OS, DECLARE_NONE };
 
 static struct siphash_key tag_key;
 static enum locking_override locking_override;
+static char *init_string; /* for callers of C_Initialize that give none in pReserved; NULL: none for them either */
 
 static inline u64 tag_of(const void *bytes, u64 length)
 {
@@ -45,26 +46,38 @@ static u8 locking_of(const CK_C_INITIALIZE_ARGS *arguments)
     return callbacks ? LOCKING_callbacks : LOCKING_no_flags;
 }
 
-/* What the real module is told: `changed` is filled and returned where it is not what the caller said. */
-static CK_C_INITIALIZE_ARGS *locking_declared(CK_C_INITIALIZE_ARGS *asked, CK_C_INITIALIZE_ARGS *changed)
+static bool overrides(u8 locking)
 {
-    u8 locking = locking_of(asked);
-    if (locking_override == KEEP_LOCKING || (locking_override == DECLARE_OS && locking == LOCKING_os) ||
-        (locking_override == DECLARE_NONE && (locking == LOCKING_null_argument || locking == LOCKING_no_flags)))
+    if (locking_override == DECLARE_NONE)
+        return locking != LOCKING_null_argument && locking != LOCKING_no_flags;
+    return locking_override == DECLARE_OS && locking != LOCKING_os;
+}
+
+/* What the real module is told: `changed` is filled and returned where it is not what the caller said. An init string
+ * needs the structure: a NULL argument is then one without flags, which declares the same. */
+static CK_C_INITIALIZE_ARGS *arguments_told(CK_C_INITIALIZE_ARGS *asked, CK_C_INITIALIZE_ARGS *changed)
+{
+    bool overridden = overrides(locking_of(asked)), lacks_string = init_string && !(asked && asked->pReserved);
+    if (!overridden && !lacks_string)
         return asked;
-    *changed = (CK_C_INITIALIZE_ARGS){.flags = flags_of(asked) & ~(CK_FLAGS)CKF_OS_LOCKING_OK,
-                                      .pReserved = asked ? asked->pReserved : NULL};
-    if (locking_override == DECLARE_OS)
-        changed->flags |= CKF_OS_LOCKING_OK;
-    else if (!changed->pReserved && !changed->flags)
-        return NULL;
+    *changed = asked ? *asked : (CK_C_INITIALIZE_ARGS){0};
+    if (lacks_string)
+        changed->pReserved = init_string;
+    if (overridden) {
+        *changed = (CK_C_INITIALIZE_ARGS){.flags = changed->flags & ~(CK_FLAGS)CKF_OS_LOCKING_OK,
+                                          .pReserved = changed->pReserved};
+        if (locking_override == DECLARE_OS)
+            changed->flags |= CKF_OS_LOCKING_OK;
+        else if (!changed->pReserved && !changed->flags)
+            return NULL;
+    }
     return changed;
 }
 
-static u8 locking_asked(CK_C_INITIALIZE_ARGS *asked)
+static u8 locking_asked(const CK_C_INITIALIZE_ARGS *asked)
 {
-    CK_C_INITIALIZE_ARGS changed;
-    return (u8)(locking_of(asked) | (locking_declared(asked, &changed) == asked ? 0 : LOCKING_CHANGED));
+    u8 locking = locking_of(asked);
+    return (u8)(locking | (overrides(locking) ? LOCKING_CHANGED : 0));
 }
 
 #define BEFORE(...) __VA_ARGS__

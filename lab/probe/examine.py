@@ -18,6 +18,7 @@ from lab.probe.examination import Examined
 from lab.probe.line import Judgement, Line, explained, judged
 from lab.probe.listening import Listening, Why
 from lab.probe.order import StageOrder
+from lab.probe.repeats import with_proof
 from lab.probe.seen import Seen, gather, hangs_by_itself
 from lab.process.stacks import outer, save_stack
 from lab.record.mechanisms import Mechanism
@@ -119,14 +120,14 @@ def _stage(bed: Bed, stage: str, keeper: KeeperLine, folder: Path, most_s: float
 
 
 def _checked(bed: Bed, seen: Seen) -> Seen:
-    """With each signature looked at, by code that shares nothing with the module."""
+    """With each signature looked at, by code that shares nothing with the module, and repeated nonces proven."""
     if bed.mechanism is None:
         return seen
     signature, pem = bed.mechanism, bed.public_pem
     outputs = [
         replace(one, right=is_right(signature, pem, one.data, one.value)) if one.data else one for one in seen.outputs
     ]
-    return replace(seen, outputs=tuple(outputs), public_pem=pem)
+    return with_proof(replace(seen, outputs=tuple(outputs), public_pem=pem))
 
 
 def _play(

@@ -11,7 +11,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from lab.report import handshakes, real_servers, token_grid, traced, words
+from lab.report import handshakes, nonces, real_servers, token_grid, traced, words
 from lab.report.words import count, milliseconds, significant
 
 SIDE_BY_SIDE: Final = 4  # arms; with more, each arm is a row
@@ -36,6 +36,7 @@ def show(summary: Mapping[str, Any], console: Console) -> None:
         console.print(Text(summary["question"], style="italic"))
     _validity(summary, console)
     _skipped(summary.get("skipped") or {}, console)
+    nonces.show(arms, console)
     _arms(console, arms)
     token_grid.show(summary, console)
     if open_loop:

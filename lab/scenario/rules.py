@@ -20,6 +20,7 @@ MODULE_ONLY: Final = (
     "init_string",
     "environment",
     "provision",
+    "read_write",
 )
 
 

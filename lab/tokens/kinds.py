@@ -7,11 +7,13 @@ from typing import Final
 
 from lab.tokens.model import Token, TokenSettings
 from lab.tokens.module import Module
+from lab.tokens.nss import Nss
 from lab.tokens.p11kit import P11KitProxy, P11KitRemote
 from lab.tokens.softhsm import SoftHsm
 
 KINDS: Final[Mapping[str, Callable[[TokenSettings], Token]]] = {
     "softhsm": SoftHsm,
+    "nss": Nss,
     "p11kit-proxy": P11KitProxy,
     "p11kit-remote": P11KitRemote,
     "module": Module,

@@ -67,12 +67,14 @@ def answer(request: Request) -> dict[str, Any]:
 
 
 def _offer(module: Cryptoki, request: Request) -> dict[str, Any]:
-    _check_mechanisms(module, module.slots(with_token=False)[0], request)
+    label = request.token_label
+    _check_mechanisms(module, _slot(module, label) if label else module.slots(with_token=False)[0], request)
     return {}
 
 
 def _provision(module: Cryptoki, request: Request) -> dict[str, Any]:
-    module.init_token(module.slots()[0], request.so_pin, request.token_label)
+    if not request.initialised:
+        module.init_token(module.slots()[0], request.so_pin, request.token_label)
     slot = _slot(module, request.token_label)  # SoftHSM moves an initialised token to another slot
     session = module.open_session(slot, read_write=True)
     module.login(session, request.so_pin, CKU_SO)
@@ -87,7 +89,7 @@ def _provision(module: Cryptoki, request: Request) -> dict[str, Any]:
 def _inspect(module: Cryptoki, request: Request) -> dict[str, Any]:
     slot = _slot(module, request.token_label)
     _check_mechanisms(module, slot, request)
-    session = module.open_session(slot, read_write=request.task == "generate")
+    session = module.open_session(slot, read_write=request.read_write or request.task == "generate")
     _login(module, session, request)
     generated: list[str] = []
     if request.task == "generate":

@@ -163,9 +163,11 @@ def _environment(arm: Arm, folder: Path, order: TrialOrder, access: TokenAccess 
     rows = min(_MOST_ROWS, max(_LEAST_CALL_ROWS, _CALLS_PER_OPERATION * order.capacity))
     if order.tls and order.tls.bridge_library and arm.context and arm.context.locking:
         openssl["LAB_TAP_LOCKING"] = arm.context.locking  # what a library asks for cannot be set otherwise
+    init = {"LAB_TAP_INIT": access.init_string} if access.init_string else {}  # for libraries, which have none to give
     return {
         **openssl,
         **access.environment,
+        **init,
         "LAB_TAP_MODULE": str(access.module),
         "LAB_TAP_DIR": str(folder),
         "LAB_TAP_KEY": tag_key,

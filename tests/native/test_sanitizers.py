@@ -69,7 +69,7 @@ class Instrumented:
         self, mode: str, rows: Path, *, program: str = "stress", halt_on_error: bool = False
     ) -> subprocess.CompletedProcess[str]:
         tap, fake = str(self.folder / "tap.so"), str(self.folder / "fake.so")
-        environment = os.environ | OPTIONS | {"LAB_TAP_MODULE": fake, "LAB_TAP_DIR": str(rows)}
+        environment = os.environ | OPTIONS | {"LAB_TAP_MODULE": fake, "LAB_TAP_DIR": str(rows), "LAB_TAP_INIT": "a=1"}
         if halt_on_error:
             environment["TSAN_OPTIONS"] = OPTIONS["TSAN_OPTIONS"].replace("halt_on_error=0", "halt_on_error=1")
         command = [str(self.folder / program), tap, fake, mode, "4", "200"]

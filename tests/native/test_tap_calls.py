@@ -288,3 +288,63 @@ def test_locking_is_recorded_as_asked_and_overridden_as_told(
     (row,) = only(bench.folder).rows
     assert tuple(map(int, said.split())) == told
     assert row["locking"] == LOCKING[asked] + (128 if changed else 0)
+
+
+NO_STRING = {name: said.replace("77)", "0)") for name, said in ASKED.items()}
+
+
+@pytest.mark.parametrize(
+    ("override", "asked", "told", "changed"),
+    [
+        (None, "null_argument", (0, 0), False),  # the structure without flags says what NULL says
+        (None, "no_flags", (0, 0), False),
+        (None, "os", (0, OS_FLAG), False),
+        (None, "callbacks", (1, 0), False),
+        (None, "os_and_callbacks", (1, OS_FLAG), False),
+        ("os", "null_argument", (0, OS_FLAG), True),
+        ("os", "os", (0, OS_FLAG), False),
+        ("os", "callbacks", (0, OS_FLAG), True),
+        ("none", "null_argument", (0, 0), False),
+        ("none", "os", (0, 0), True),
+        ("none", "callbacks", (0, 0), True),
+    ],
+)
+def test_an_init_string_is_given_where_the_caller_has_none_and_locking_stays_as_declared(
+    bench: Bench, override: str | None, asked: str, told: tuple[int, int], changed: bool
+) -> None:
+    script = (
+        f"assert tap.call('C_Initialize', {NO_STRING[asked]}) == 0\n"
+        "callbacks, flags, reserved = fake.initialize_args()\n"
+        "print(callbacks, flags, ctypes.string_at(reserved).decode())"
+    )
+    environment = {"LAB_TAP_INIT": "configdir='sql:/a b'", **({"LAB_TAP_LOCKING": override} if override else {})}
+    said = bench.python(script, **environment).stdout
+    (row,) = only(bench.folder).rows
+    assert said.strip() == f"{told[0]} {told[1]} configdir='sql:/a b'"
+    assert row["locking"] == LOCKING[asked] + (128 if changed else 0)
+
+
+@pytest.mark.parametrize("init", ["configdir='sql:/a'", ""])
+@pytest.mark.parametrize("override", [None, "os", "none"])
+def test_a_caller_with_an_init_string_of_its_own_keeps_it(bench: Bench, override: str | None, init: str) -> None:
+    script = f"assert tap.call('C_Initialize', {ASKED['os']}) == 0\nprint(*fake.initialize_args())"
+    environment = {"LAB_TAP_INIT": init, **({"LAB_TAP_LOCKING": override} if override else {})}
+    said = bench.python(script, **environment).stdout
+    assert said.split() == ["0", "0" if override == "none" else str(OS_FLAG), "77"]
+
+
+def test_an_empty_init_string_is_none(bench: Bench) -> None:
+    script = f"assert tap.call('C_Initialize', {NO_STRING['os']}) == 0\nprint(*fake.initialize_args())"
+    assert bench.python(script, LAB_TAP_INIT="").stdout.split() == ["0", str(OS_FLAG), "0"]
+
+
+def test_the_init_string_stays_when_a_program_writes_over_its_environment(bench: Bench) -> None:
+    script = (
+        "tap.call('C_GetInfo', None)\n"  # loads the real module
+        "libc = ctypes.CDLL(None)\n"
+        "libc.getenv.restype = ctypes.c_void_p\n"
+        "ctypes.memset(libc.getenv(b'LAB_TAP_INIT'), ord('x'), 3)\n"
+        "assert tap.call('C_Initialize', None) == 0\n"
+        "print(ctypes.string_at(fake.initialize_args()[2]).decode())"
+    )
+    assert bench.python(script, LAB_TAP_INIT="configdir='sql:/a'").stdout.strip() == "configdir='sql:/a'"

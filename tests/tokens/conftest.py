@@ -27,6 +27,7 @@ class Settings:
     init_string: str | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
     provision: bool = False
+    read_write: bool | None = None
 
 
 @dataclass(frozen=True)

@@ -82,6 +82,21 @@ class Bench:
         os.write(EVENTS, say(answered=number, pid=pid, ckr=0, facts=describe(result) if describe else {}))
         return result
 
+    def answer(self, name: str, made: Callable[[], object], who: str | None = None, **facts: Any) -> int:
+        """Makes one call; its CKR code."""
+        ckr = 0
+
+        def told() -> None:
+            nonlocal ckr
+            try:
+                made()
+            except CryptokiError as error:
+                ckr = error.ckr
+                raise
+
+        self.call(name, told, who, **facts)
+        return ckr
+
     def fact(self, name: str, value: Any) -> None:
         """Something that is no call. Its name is the stage's own; a process of a scene adds the scene's."""
         os.write(EVENTS, say(fact=name + self.scene, value=value))
