@@ -26,6 +26,7 @@ from lab.record import manifest
 from lab.record.folder import write_json
 from lab.record.mechanisms import mechanism
 from lab.scenario import Token as Settings
+from lab.scenario.choice import BEHIND_P11_KIT
 from lab.tokens.installed import package_of
 from lab.tokens.kinds import NOT_FOR_ROOT, open_token
 from lab.tokens.model import Prepared, Token
@@ -70,7 +71,8 @@ class _Found:
 
 
 def probe(options: Options) -> int:
-    """Returns the exit status: 0; 3 where --expect-conforming and something violates; 130 where the user ended it.
+    """Returns the exit status: 0; 3 where --expect-conforming and something violates, or nothing could be looked at;
+    130 where the user ended it.
 
     Raises ScenarioError, which names the option, before any stage; LabFault with what was seen until then written.
     """
@@ -149,7 +151,7 @@ def _subject(name: str, ready: _Ready, private: Path) -> Subject:
     place = private / "looked-at"
     access = ready.token.restore(place, ready.key)
     shutil.rmtree(place, ignore_errors=True)
-    over = ready.settings.over
+    over = ready.settings.over or ("softhsm" if ready.settings.kind in BEHIND_P11_KIT else None)
     files = [ready.token.path, *([open_token(Settings.model_validate({"kind": over})).path] if over else [])]
     files += [Path(order.command[0]) for order in access.beside]
     info, token = (ready.prepared.info, ready.prepared.token) if ready.prepared else (None, None)
@@ -225,4 +227,10 @@ def _present(examination: Examination, folder: Path, found: _Found, options: Opt
         raise found.fault
     if examination.partial.startswith("interrupted"):
         return INTERRUPTED
-    return VIOLATES if options.expect_conforming and examination.of("violates") else DONE
+    return VIOLATES if options.expect_conforming and not _conforms(examination) else DONE
+
+
+def _conforms(examination: Examination) -> bool:
+    """Nothing violates; and something was looked at, for a module that refuses everything shows nothing."""
+    looked_at = examination.of("conforms") + examination.of("undefined")
+    return bool(looked_at) and not examination.of("violates")
