@@ -25,11 +25,12 @@ from lab.record import manifest
 from lab.record.folder import write_json
 from lab.record.mechanisms import mechanism
 from lab.scenario import Token as Settings
+from lab.scenario.choice import BEHIND_P11_KIT
 from lab.tokens.installed import package_of
 from lab.tokens.kinds import open_token
 from lab.tokens.model import Prepared, Token
 from lab.tokens.module import Module
-from lab.tokens.throwaway import Broke
+from lab.tokens.throwaway import Broke, Ended
 from lab.topology.interrupt import Interrupt
 from lab.topology.line import KeeperLine
 from lab.topology.run import kept_without
@@ -68,7 +69,8 @@ class _Found:
 
 
 def probe(options: Options) -> int:
-    """Returns the exit status: 0; 3 where --expect-conforming and something violates; 130 where the user ended it.
+    """Returns the exit status: 0; 3 where --expect-conforming and something violates, or nothing could be looked at;
+    130 where the user ended it.
 
     Raises ScenarioError, which names the option, before any stage; LabFault with what was seen until then written.
     """
@@ -120,8 +122,8 @@ def _prepare(ready: _Ready, private: Path, may_change_key: bool) -> None:
             ready.patience_s = min(_MOST_PATIENCE_S, max(PATIENCE_S, _SHARE_OF_PREFLIGHT * took_s))
         ready.prepared = token.prepare(frozenset({ready.key} if ready.key else ()), private / "golden")
         ready.no_key = "" if ready.key else "No key was named: --key-label does that."
-    except Broke as broke:
-        ready.key, ready.no_key = None, f"No key could be looked at: {str(broke).partition(': ')[2]}."
+    except (Broke, Ended) as broke:
+        ready.key, ready.no_key = None, f"No key could be looked at: {str(broke).removeprefix('token.path: ')}."
     except ScenarioError as error:
         raise ScenarioError(as_options(str(error))) from None
 
@@ -139,7 +141,7 @@ def _subject(name: str, ready: _Ready, private: Path) -> Subject:
     place = private / "looked-at"
     access = ready.token.restore(place, ready.key)
     shutil.rmtree(place, ignore_errors=True)
-    over = ready.settings.over
+    over = ready.settings.over or ("softhsm" if ready.settings.kind in BEHIND_P11_KIT else None)
     files = [ready.token.path, *([open_token(Settings.model_validate({"kind": over})).path] if over else [])]
     files += [Path(order.command[0]) for order in access.beside]
     info, token = (ready.prepared.info, ready.prepared.token) if ready.prepared else (None, None)
@@ -215,4 +217,10 @@ def _present(examination: Examination, folder: Path, found: _Found, options: Opt
         raise found.fault
     if examination.partial.startswith("interrupted"):
         return INTERRUPTED
-    return VIOLATES if options.expect_conforming and examination.of("violates") else DONE
+    return VIOLATES if options.expect_conforming and not _conforms(examination) else DONE
+
+
+def _conforms(examination: Examination) -> bool:
+    """Nothing violates; and something was looked at, for a module that refuses everything shows nothing."""
+    looked_at = examination.of("conforms") + examination.of("undefined")
+    return bool(looked_at) and not examination.of("violates")

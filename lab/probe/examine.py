@@ -22,6 +22,7 @@ from lab.probe.repeats import with_proof
 from lab.probe.seen import Seen, gather, hangs_by_itself
 from lab.process.stacks import outer, save_stack
 from lab.record.mechanisms import Mechanism
+from lab.record.order import BesideOrder
 from lab.record.verify import is_right
 from lab.tokens.model import Token
 from lab.topology.line import KeeperLine
@@ -110,13 +111,18 @@ def _stage(bed: Bed, stage: str, keeper: KeeperLine, folder: Path, most_s: float
             most_sessions=bed.most_sessions,
             children=bed.children,
             may_create=bed.may_create,
-            beside=access.beside,
+            beside=tuple(_with_tap_folder(order, folder) for order in access.beside),
             mounts=access.mounts,
         )
         return _checked(bed, _play(order, access.environment, keeper, folder, most_s, interrupt))
     finally:
         keeper.end_all()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _with_tap_folder(order: BesideOrder, folder: Path) -> BesideOrder:
+    """A place for what the tap writes, where such a program loads it; it goes with the stage."""
+    return replace(order, environment={**order.environment, "LAB_TAP_DIR": str(folder)})
 
 
 def _checked(bed: Bed, seen: Seen) -> Seen:

@@ -7,6 +7,7 @@ the key.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 from collections.abc import Iterable, Iterator, Mapping
@@ -114,7 +115,8 @@ def gather(lines: Iterable[bytes]) -> Seen:
     ends: list[End] = []
     facts: dict[str, Any] = {}
     outputs: list[Output] = []
-    for event in _events(lines):
+
+    def note(event: Mapping[str, Any]) -> None:
         if "begun" in event:
             key = (event["pid"], event["begun"])
             begun[key] = Call(event["who"], event["pid"], event["call"], None, event.get("facts", {}))
@@ -129,6 +131,10 @@ def gather(lines: Iterable[bytes]) -> Seen:
         elif "output" in event:
             data = bytes.fromhex(event.get("data", ""))
             outputs.append(Output(event["who"], bytes.fromhex(event["output"]), data))
+
+    for event in _events(lines):
+        with contextlib.suppress(KeyError, TypeError, ValueError):
+            note(event)
     calls = tuple(answered.get(key, call) for key, call in begun.items())
     return Seen(calls, tuple(ends), facts, tuple(outputs))
 

@@ -265,4 +265,6 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    status = main()
+    sys.stderr.flush()
+    os._exit(status)  # without the exit handlers of a module, which may crash or hang when all is said

@@ -286,14 +286,17 @@ def test_a_crash_of_a_parent_has_no_excuse() -> None:
     judge, others = BY_NAME["survives"], [seen()] * (len(BY_NAME["survives"].also) - 1)
     crashed = seen(("parent (exit)", "C_Login", None), ends=(End("parent (exit)", 1, "signal", 11),))
 
-    assert judged(judge, seen(("parent", "C_Login", 0x30)), seen(), *others).verdict == "conforms"
+    ready = ("parent", "C_Initialize", 0)
+
+    assert judged(judge, seen(ready, ("parent", "C_Login", 0x30)), seen(), *others).verdict == "conforms"
+    assert judged(judge, seen(("parent", "C_Initialize", 0x30)), seen(), *others) == NOT_SEEN
     assert judged(judge, seen(), crashed, *others) == Judgement("violates", "parent (exit) died of SIGSEGV in C_Login.")
     assert judged(judge, seen(), seen(), *others) == NOT_SEEN
 
 
 def test_a_parent_harmed_by_its_child_does_not_count_as_one_by_the_book() -> None:
     others = [seen()] * len(BY_NAME["survives"].also)
-    harmed = seen(("parent", "C_Login", 0), ("parent after", "C_Sign", None))
+    harmed = seen(("parent", "C_Initialize", 0), ("parent after", "C_Sign", None))
 
     assert judged(BY_NAME["survives"], harmed, *others).verdict == "conforms"
 

@@ -63,3 +63,13 @@ def test_a_module_that_breaks_does_not_end_the_probe(case: Break, mischief: Exam
     if case.mischief.startswith("hang"):
         stacks = [end.stack for one in seen.values() for end in one.ends] + [one.stack for one in seen.values()]
         assert any("mischief_hang" in stack for stack in stacks)
+
+
+@pytest.mark.parametrize("what", ["rubbish", "sigsegv-at-exit"])
+def test_an_untidy_module_is_examined_as_any_other(what: str, mischief: Examine) -> None:
+    table, seen = mischief(f"{what}@C_Initialize#1+", "any", {INITIALIZE, ENDS})
+
+    assert table[INITIALIZE].seen.endswith("answered CKR_CRYPTOKI_ALREADY_INITIALIZED.")
+    assert table[ENDS].verdict == "conforms"
+    died = {"child (exit)", "child (work, exit)"} if what == "sigsegv-at-exit" else set()
+    assert {end.who for end in seen["child-ends"].ends if end.how == "signal" and "SIG" not in end.who} == died

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from lab.probe.line import NOT_SEEN, Judgement, Line
-from lab.probe.lines.words import calls
+from lab.probe.lines.words import OK, calls
 from lab.probe.seen import Call, Seen, by_the_book, death
 
 STAGES: Final = (
@@ -26,6 +26,8 @@ def survives(*stages: Seen) -> Judgement:
     if not made:
         return NOT_SEEN
     lost = list(dict.fromkeys(_lost(seen, call) for seen, call in made if call.ckr is None))
+    if not lost and not any(call.name == "C_Initialize" and call.ckr == OK for _, call in made):
+        return NOT_SEEN  # errors alone show little
     if not lost:
         return Judgement("conforms", f"{calls(len(made))} of parents returned.")
     more = f", and so in {len(lost) - 1} further parents" if len(lost) > 1 else ""
