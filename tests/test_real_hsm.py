@@ -49,3 +49,9 @@ def test_the_keys_that_the_page_names_are_those_of_a_module() -> None:
     told = {"init_string", "provision"}
     assert all(f"`{key}" in PAGE or f"**{key}**" in PAGE for key in told)
     assert shown | told == set(Token.model_fields) - {"reset_on_fork", "over"}
+
+
+def test_every_link_of_the_page_is_there() -> None:
+    links = re.findall(r"\]\(([^)]+)\)", PAGE)
+    assert links
+    assert all((ROOT / "docs" / link).exists() for link in links)
