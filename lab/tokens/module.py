@@ -31,6 +31,7 @@ class Module:
     def __init__(self, settings: TokenSettings) -> None:
         self._settings = settings
         self._generated: tuple[str, ...] = ()
+        self.timeout_s: float | None = None  # of one question to it; None: the usual
 
     def check(
         self,
@@ -120,7 +121,13 @@ class Module:
             mechanisms=mechanisms,
             ids=ids,
         )
-        return ask(request, self._environment(), without=self._settings.pin_env, user=user)
+        return ask(
+            request,
+            self._environment(),
+            without=self._settings.pin_env,
+            timeout_s=self.timeout_s,
+            user=user,
+        )
 
     @property
     def path(self) -> Path:
