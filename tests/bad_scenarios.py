@@ -127,6 +127,21 @@ BAD: tuple[Bad, ...] = (
         ("context.policy", "spawn", "per-process"),
     ),
     Bad(
+        "a broker of what is behind p11-kit already",
+        b'[token]\nkind = "p11kit-remote"\nover = "tpm2"\n[context]\npolicy = "broker"',
+        ("context.policy", "p11kit-remote", "token.kind = tpm2"),
+    ),
+    Bad(
+        "a parent with a broker's context",
+        b'[topology]\nfork_point = "threads-busy"\n[context]\npolicy = "broker"',
+        ("topology.fork_point", "shared or reinit"),
+    ),
+    Bad(
+        "a broker's context that is inherited",
+        b'[context]\npolicy = "broker"\ninherit = "context"',
+        ("context.inherit", "shared", "broker"),
+    ),
+    Bad(
         "a busy parent without a context",
         b'[topology]\nfork_point = "threads-busy"',
         ("topology.fork_point", "shared or reinit"),
@@ -257,6 +272,7 @@ BAD: tuple[Bad, ...] = (
     Bad("an expectation of no figure", b'[expect]\n"arms.per-process.fails" = 0', ("fails", "did you mean fail?")),
     Bad("an expectation of nothing", b"[expect]\narm = 0", ("expect.arm", "did you mean arms?")),
     Bad("an expectation of no rule", b'[expect]\n"arms.per-process.rules.no-crsh.count"=0', ("no-crsh", "no-crash")),
+    Bad("an expectation of no nonces", b'[expect]\n"arms.per-process.nonces.prven" = true', ("prven", "mean proven?")),
     Bad(
         "an expectation of no verdict",
         b'[expect]\n"arms.per-process.rules.no-crash.verdict" = "ok"',

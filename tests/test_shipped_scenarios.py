@@ -48,6 +48,8 @@ def shipped(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 def test_there_is_a_scenario_for_each_question() -> None:
     assert NAMES == [
         "bridges",
+        "broker-handshakes",
+        "broker-vs-per-process",
         "bug-42688",
         "churn",
         "cost-of-a-context",
@@ -56,6 +58,8 @@ def test_there_is_a_scenario_for_each_question() -> None:
         "handshake-shared-vs-per-process",
         "inherited-and-unnoticed",
         "login-herd",
+        "nonce-reuse",
+        "nonce-reuse-in-servers",
         "prefork-worker-event",
         "python-pkcs11-in-threads",
         "shared-vs-per-process",

@@ -2,33 +2,29 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from lab.errors import LabFault, ScenarioError
-from lab.process.beside import end_all, start_all
 from lab.record.order import BesideOrder
 from lab.scenario import Token
 from lab.servers.model import ServerName
 from lab.servers.programs import PROGRAMS, find_program, version_of
 from lab.tokens import bridges
-from lab.tokens.kinds import NOT_FOR_ROOT
+from lab.tokens.kinds import open_token
+from lab.tokens.model import Token as TokenOfAKind
 from lab.tokens.nss import Nss
 from lab.tokens.opencryptoki import OpenCryptoki
 from lab.tokens.p11kit import P11KitProxy, P11KitRemote
 from lab.tokens.request import Request
 from lab.tokens.softhsm import SoftHsm
 from lab.tokens.throwaway import ask
-
-_ROOT: Final = 0
 
 
 @dataclass(frozen=True)
@@ -56,13 +52,13 @@ def tokens(console: Console | None = None) -> int:
 def parts() -> Iterator[Part]:
     """Tries each part. A token of the lab's own is really made, in a temporary folder, with a key, and then gone.
 
-    p11-kit is tried over such a token, except for its proxy as root. Of servers only the version is asked.
+    p11-kit is tried over such a token. Of servers only the version is asked.
     """
     yield _made(SoftHsm(Token.model_validate({})))
     yield _made(Nss(Token.model_validate({"kind": Nss.kind})))
     yield _made(OpenCryptoki(Token.model_validate({"kind": OpenCryptoki.kind})), "rsa-2048")
-    yield _p11kit(P11KitProxy(Token.model_validate({"kind": P11KitProxy.kind})))
-    yield _p11kit(P11KitRemote(Token.model_validate({"kind": P11KitRemote.kind})))
+    for kind in (P11KitProxy.kind, P11KitRemote.kind):
+        yield _p11kit(open_token(Token.model_validate({"kind": kind})))
     yield Part("token.kind = module", True, "any PKCS#11 library: token.path, token_label and pin_env say which")
     yield from _bridges()
     yield from map(_server, PROGRAMS)
@@ -93,24 +89,25 @@ def _made(token: SoftHsm | Nss | OpenCryptoki, key: str = "ec-p256") -> Part:
         token.retire()
 
 
-def _p11kit(token: P11KitProxy | P11KitRemote) -> Part:
+def _p11kit(token: TokenOfAKind) -> Part:
     what, key = f"token.kind = {token.kind}", "ec-p256"
     try:
         token.check(frozenset(), frozenset())
         version = bridges.version_of(token.path)
         detail = f"{token.path}, {f'package version {version}' if version else 'version not known'}"
-        if token.kind in NOT_FOR_ROOT and os.geteuid() == _ROOT:
-            return Part(what, True, f"{detail}; as root for tls.server {', '.join(PROGRAMS)} only (not tried)")
         with tempfile.TemporaryDirectory(prefix="lab-token-") as folder:
             token.prepare(frozenset({key}), Path(folder) / "golden")
             access = token.restore(Path(folder) / "copy", key)
-            beside = start_all(_in(folder, order) for order in access.beside)
-            try:
-                pin = access.pin.reveal()
-                request = Request("inspect", str(access.module), access.token_label, pin=pin, keys={key: key})
-                ask(request, access.environment)
-            finally:
-                end_all(beside)
+            request = Request(
+                "inspect",
+                str(access.module),
+                access.token_label,
+                pin=access.pin.reveal(),
+                keys={key: key},
+                beside=tuple(_in(folder, order) for order in access.beside),
+                mounts=access.mounts,
+            )
+            ask(request, access.environment)
         return Part(what, True, detail)
     except (ScenarioError, LabFault) as error:
         return Part(what, False, _said(error).removeprefix(f"{token.kind}: "))

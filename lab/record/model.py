@@ -41,6 +41,21 @@ class ProcessRecord:
 
 
 @dataclass(frozen=True)
+class OwnerRecord:
+    """A program beside a trial that calls the token's module for its processes: the broker, or p11-kit's server.
+
+    Where it has a row of the tap, it is one of the trial's processes of role "other" too, as are those that it started.
+    """
+
+    program: str  # name of its file
+    pid: int
+    pss_kib: int | None = None  # with all that it started, at the end of the load
+    end: End = "unknown"
+    status: int = 0  # as of a ProcessRecord; 0 for one that ended when it was asked to
+    finished: bool = True  # False for one that ended before
+
+
+@dataclass(frozen=True)
 class ServerRecord:
     """What became of a trial's real server, besides its processes."""
 
@@ -51,6 +66,39 @@ class ServerRecord:
     reload_ns: int | None = None  # CLOCK_MONOTONIC when it was told to reload
     kill_ns: int | None = None  # CLOCK_MONOTONIC when one of its workers was killed
     killed: int | None = None  # index of that worker
+
+
+@dataclass(frozen=True)
+class Signing:
+    """One of two signatures that share a nonce."""
+
+    process: int | None  # index of who signed; None where that is not known, of a server that the lab did not start
+    at_ns: int  # CLOCK_MONOTONIC at the start of the signature, or of the client's handshake
+    thread: int
+    sequence: int  # of the operation in its thread (handshake: of the generator)
+    vhost: int
+
+
+@dataclass(frozen=True)
+class NoncesRecord:
+    """What the ECDSA signatures of a trial that verified tell of their nonces. Nothing of it is secret."""
+
+    signatures: int  # that were looked at
+    repeated: int  # whose r another one of the same key has that signs different data
+    processes: tuple[int, ...]  # indexes of those who made the repeated ones, as far as known
+    keys: int  # public keys that have repeated ones
+    keys_proven: int  # of these, whose private key was computed, and checked against the public one
+    first: tuple[Signing, Signing] | None  # the earliest two that a key was computed from, or that share their r
+
+    @property
+    def proven(self) -> bool:
+        return self.keys_proven > 0
+
+    @staticmethod
+    def from_json(data: dict[str, Any]) -> NoncesRecord:
+        """Raises TypeError or KeyError where the data are not a NoncesRecord's."""
+        first = data["first"] and tuple(Signing(**signing) for signing in data["first"])
+        return NoncesRecord(**{**data, "processes": tuple(data["processes"]), "first": first})
 
 
 @dataclass(frozen=True)
@@ -71,6 +119,15 @@ class TrialRecord:
     traced: bool = False  # a program of the user's under the tap: nothing was planned, and there are no operations
     server: ServerRecord | None = None  # of a real server
     error_texts: tuple[tuple[int, str], ...] = ()  # what OpenSSL says of its codes that stand in the rows
+    nonces: NoncesRecord | None = None  # where ECDSA signatures were there to be looked at
+    owners: tuple[OwnerRecord, ...] = ()  # programs that have the token
+
+    @property
+    def owning(self) -> frozenset[int]:
+        """Indices of the processes that call the module for others, whose calls are those of others once more."""
+        pids = {owner.pid for owner in self.owners}
+        others = (process for process in self.processes if process.role == "other")
+        return frozenset(process.index for process in others if process.pid in pids or process.parent in pids)
 
     def killed_by_wish(self, process: ProcessRecord) -> bool:
         """Whether the scenario had the lab kill this process, so that its end is no crash."""
@@ -87,5 +144,8 @@ class TrialRecord:
         fields["invalid_because"] = tuple(fields["invalid_because"])
         if fields.get("server"):
             fields["server"] = ServerRecord(**fields["server"])
+        fields["owners"] = tuple(OwnerRecord(**owner) for owner in fields.get("owners", ()))
         fields["error_texts"] = tuple((code, text) for code, text in fields.get("error_texts", ()))
+        if fields.get("nonces"):
+            fields["nonces"] = NoncesRecord.from_json(fields["nonces"])
         return TrialRecord(**fields)

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from lab.errors import LabFault
-from lab.record import dtypes
+from lab.record import dtypes, repeats
 from lab.record.columns import CALLS, CONNECTIONS, OPERATIONS
 from lab.record.folder import write_json
 from lab.record.model import ProcessRecord, TrialRecord
@@ -65,10 +65,14 @@ def _seal(
     index_of = {process.pid: process.index for process in trial.processes if process.pid}
     calls = [f for f in map(_read_calls, sorted(folder.glob("calls-*.rows"))) if f is not None]
     others: list[ProcessRecord] = []
+    owners = {owner.pid: owner for owner in trial.owners}
     for file in calls:
         if file.pid not in index_of:
             index_of[file.pid] = 1 + max((p.index for p in trial.processes), default=-1) + len(others)
-            others.append(ProcessRecord(index_of[file.pid], "other", file.pid, "unknown", 0, 0, None, 1))
+            other = ProcessRecord(index_of[file.pid], "other", file.pid, "unknown", 0, 0, None, 1)
+            if owner := owners.get(file.pid):
+                other = replace(other, end=owner.end, status=owner.status, finished=owner.finished)
+            others.append(other)
     programs = {file.pid: file for file in calls}  # of a process that became another program: the latest
     # a program that unloads the tap and loads it again has a file of each time
     calls.sort(key=lambda file: (index_of[file.pid], int(file.rows["started_ns"][0]) if len(file.rows) else 0))
@@ -77,9 +81,14 @@ def _seal(
     lost = sum(f.lost for f in (*calls, *operations.values(), *connections.values()))
     lost += sum(lost_outputs(path) for path in folder.glob("outputs-*.rows"))
     _write(folder / "calls.parquet", (call_columns(f, index_of[f.pid]) for f in calls), CALLS)
-    _write(
-        folder / "operations.parquet", (operation_columns(folder, f, check) for f in operations.values()), OPERATIONS
-    )
+    signatures: list[repeats.Signatures] = []
+
+    def columns_of(file: RowFile) -> dict[str, NDArray[Any]]:
+        columns = operation_columns(folder, file, check)
+        signatures.extend(_signatures(folder, file, columns["verified"], check, connections))
+        return columns
+
+    _write(folder / "operations.parquet", map(columns_of, operations.values()), OPERATIONS)
     if connections:
         parts = (connection_columns(f, operations.get(f.process)) for f in connections.values())
         _write(folder / "connections.parquet", parts, CONNECTIONS)
@@ -88,7 +97,7 @@ def _seal(
         _completed(_named(p, programs.get(p.pid)), operations.get(p.index), last.get(p.pid), trial)
         for p in trial.processes
     )
-    strangers = tuple(_named(p, programs.get(p.pid)) for p in others)
+    strangers = tuple(_completed(_named(p, programs.get(p.pid)), None, last.get(p.pid), trial) for p in others)
     recorded = {file.pid for file in calls}
     unrecorded = _unrecorded(operations, connections if key_in_token else {}, recorded)
     texts = trial.error_texts
@@ -102,6 +111,7 @@ def _seal(
         lost_rows=lost,
         invalid_because=(*trial.invalid_because, *unrecorded),
         error_texts=texts,
+        nonces=repeats.find(signatures),
     )
     write_json(folder / "trial.json", record.to_json())
     for path in (*folder.glob("*.rows"), *folder.glob("begun.json")):
@@ -116,6 +126,22 @@ def _read_calls(path: Path) -> RowFile | None:
 def _read_by_process(folder: Path, name: str, dtype: np.dtype[np.void]) -> dict[int, RowFile]:
     files = (read_rows(path, dtype) for path in folder.glob(f"{name}-*.rows"))
     return {f.process: f for f in sorted((f for f in files if f is not None), key=lambda f: f.process)}
+
+
+def _signatures(
+    folder: Path,
+    file: RowFile,
+    verified: NDArray[np.int8],
+    check: Verification | None,
+    connections: Mapping[int, RowFile],
+) -> Iterator[repeats.Signatures]:
+    """The ECDSA signatures that a process made or, as a client, got."""
+    if check is not None:
+        found = repeats.of_signing(folder, file, verified, check)
+    else:
+        found = repeats.of_handshakes(folder, file, verified, connections)
+    if found is not None:
+        yield found
 
 
 def _unrecorded(operations: Mapping[int, RowFile], connections: Mapping[int, RowFile], recorded: set[int]) -> list[str]:

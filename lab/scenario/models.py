@@ -122,6 +122,10 @@ class Token(Closed):
         False,
         description="module only: true lets the lab create keys on the token. Otherwise nothing is created on it.",
     )
+    read_write: bool | None = Field(
+        None,
+        description="module only: true opens its sessions read/write, where it has no others. Default false.",
+    )
 
 
 class Topology(Closed):

@@ -20,6 +20,7 @@ MODULE_ONLY: Final = (
     "init_string",
     "environment",
     "provision",
+    "read_write",
 )
 
 
@@ -58,17 +59,18 @@ def _topology(given: Given, choice: Choice) -> Iterator[Problem]:
         yield Problem(
             "topology.threads", f'{choice.threads} is not allowed with kind = "{kind}"; use 1, or kind = "worker"'
         )
-    if kind in ("threads", "spawn") and policy != "per-process":
+    if kind in ("threads", "spawn") and policy not in ("per-process", "broker"):
         why = "nothing forks" if kind == "threads" else "exec inherits nothing"
         yield Problem(
-            "context.policy", f'"{policy}" is not allowed with topology.kind = "{kind}" ({why}); use per-process'
+            "context.policy",
+            f'"{policy}" is not allowed with topology.kind = "{kind}" ({why}); use per-process or broker',
         )
     if choice.fork_point != "idle":
         if choice.workload != "sign":
             yield Problem(
                 "topology.fork_point", f'"{choice.fork_point}" needs workload.kind = "sign": the parent signs; use idle'
             )
-        elif policy == "per-process":
+        elif policy in ("per-process", "broker"):
             yield Problem(
                 "topology.fork_point",
                 f'"{choice.fork_point}" needs a parent with a context: context.policy shared or reinit; use idle',
@@ -115,6 +117,12 @@ def _workload(given: Given, choice: Choice) -> Iterator[Problem]:
 
 def _context(given: Given, choice: Choice) -> Iterator[Problem]:
     context = given["context"]
+    if choice.policy == "broker" and choice.token in BEHIND_P11_KIT:
+        yield Problem(
+            "context.policy",
+            f'"broker" is not allowed with token.kind = "{choice.token}", which is reached through p11-kit already, as '
+            f"a broker is; use token.kind = {choice.over}",
+        )
     if "inherit" in context and choice.policy != "shared":
         yield Problem("context.inherit", f'only allowed with policy = "shared", and this is "{choice.policy}"')
     if "pool_size" in context and choice.session != "pool":

@@ -16,13 +16,15 @@ KINDS: Final[Mapping[str, Callable[[TokenSettings], Token]]] = {
     "softhsm": SoftHsm,
     "nss": Nss,
     "opencryptoki": OpenCryptoki,
-    "p11kit-proxy": P11KitProxy,
-    "p11kit-remote": P11KitRemote,
+    "p11kit-proxy": lambda settings: P11KitProxy(_behind(settings)),
+    "p11kit-remote": lambda settings: P11KitRemote(_behind(settings)),
     "module": Module,
 }
 
-NOT_FOR_ROOT: Final = frozenset({"p11kit-proxy"})
-"""Kinds whose access is `unprivileged`: root cannot use them."""
+
+def _behind(settings: TokenSettings) -> Token:
+    """The token behind p11-kit."""
+    return KINDS[settings.over or "softhsm"](settings)
 
 
 def open_token(settings: TokenSettings) -> Token:

@@ -52,7 +52,7 @@ class TokenAccess:
     init_string: str | None = None
     beside: tuple[BesideOrder, ...] = ()  # programs that the token needs while a trial runs
     mounts: tuple[tuple[str, str], ...] = ()  # folders that lie over others for the trial alone: source, target
-    unprivileged: bool = False  # its configuration is not read by root: what uses it must be started as another user
+    root_mounts: tuple[tuple[str, str], ...] = ()  # those of `mounts` that a program does without unless it is root's
 
 
 @dataclass(frozen=True)
@@ -99,6 +99,8 @@ class TokenSettings(Protocol):
     def environment(self) -> Mapping[str, str]: ...
     @property
     def provision(self) -> bool | None: ...
+    @property
+    def read_write(self) -> bool | None: ...
 
 
 class Token(Protocol):

@@ -110,7 +110,7 @@ def _provision(module: Cryptoki, request: Request) -> dict[str, Any]:
 def _inspect(module: Cryptoki, request: Request) -> dict[str, Any]:
     slot = _slot(module, request.token_label)
     _check_mechanisms(module, slot, request)
-    session = module.open_session(slot, read_write=request.task == "generate")
+    session = module.open_session(slot, read_write=request.read_write or request.task == "generate")
     _login(module, session, request)
     generated: list[str] = []
     if request.task == "generate":

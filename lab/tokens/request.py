@@ -39,6 +39,7 @@ class Request:
     initial_so_pin: str | None = field(default=None, repr=False)  # with which it comes; None: C_InitToken sets so_pin
     initialised: bool = False  # provision: there is a token, with its label and the so_pin, and it wants a user PIN
     init_string: str | None = None
+    read_write: bool = False  # the session, also where nothing is made or deleted
     keys: Mapping[str, str] = field(default_factory=dict)  # name of a key -> CKA_LABEL
     uses: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # name -> SIGN, DECRYPT; where absent, SIGN
     mechanisms: tuple[tuple[str, str], ...] = ()  # (key kind or "", mechanism) that must work

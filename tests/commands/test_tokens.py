@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import subprocess
 import sys
 import tempfile
@@ -96,8 +95,6 @@ def test_p11_kit_is_really_tried_over_a_token_and_leaves_nothing(
 
     assert found["token.kind = p11kit-remote"].works, found["token.kind = p11kit-remote"].detail
     assert found["token.kind = p11kit-proxy"].works, found["token.kind = p11kit-proxy"].detail
-    of_root = "as root for tls.server httpd, nginx, stunnel only"
-    assert (of_root in found["token.kind = p11kit-proxy"].detail) == (os.geteuid() == 0)
     assert list(tmp_path.iterdir()) == []
 
 
