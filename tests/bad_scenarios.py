@@ -109,6 +109,16 @@ BAD: tuple[Bad, ...] = (
         b'[token]\nkind = "p11kit-remote"\nover = "nss"\nreset_on_fork = true',
         ("token.reset_on_fork", "softhsm", "nss"),
     ),
+    Bad(
+        "a resource manager of another token",
+        b"[token]\nresource_manager = true",
+        ("token.resource_manager", "tpm2", "softhsm"),
+    ),
+    Bad(
+        "more keys than a TPM holds",
+        b'[token]\nkind = "tpm2"\n[topology]\nprocesses = 3',
+        ("token.resource_manager", "3 contexts", "the 2 keys", "set it to true"),
+    ),
     Bad("threads on prefork", b"[topology]\nthreads = 4", ("topology.threads", "prefork", "worker")),
     Bad("processes on threads", b'[topology]\nkind = "threads"\nprocesses = 2', ("topology.processes", "use 1")),
     Bad(

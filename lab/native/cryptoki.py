@@ -240,7 +240,7 @@ class Cryptoki:
     def token_info(self, slot: int) -> TokenInfo:
         info = _TokenInfo()
         self._call("C_GetTokenInfo", ULONG(slot), ctypes.byref(info))
-        unlimited = (0, _UNAVAILABLE, 2**64 - 2)  # CK_EFFECTIVELY_INFINITE, no information, and openCryptoki's own
+        unlimited = (0, _UNAVAILABLE, _UNAVAILABLE - 1)  # CK_EFFECTIVELY_INFINITE, no information, openCryptoki's own
         return TokenInfo(
             _text(info.label),
             _text(info.manufacturer),

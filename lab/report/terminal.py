@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lab.report import brokers, handshakes, nonces, real_servers, token_grid, traced, words
-from lab.report.side_by_side import Arm, Line, grid
+from lab.report.side_by_side import Arm, Line, grid, table
 from lab.report.words import count, milliseconds, significant
 
 FAILURES_SHOWN: Final = 6
@@ -88,10 +88,10 @@ def _trace(summary: Mapping[str, Any], arms: Mapping[str, Arm], console: Console
     console.print(Text(f"run {summary['run']}", style="dim"))
     _validity(summary, console, "Every call that reached the tap is accounted for.")
     for name, arm in arms.items():
-        for title, table in traced.tables(name, arm, console.width):
+        for title, found in traced.tables(name, arm, console.width):
             console.print()
             console.print(Text(title, style="bold"))
-            console.print(table)
+            console.print(found)
     _failures(arms, console)
     _told(console, "Known causes, found in the calls", real_servers.diagnoses(arms))
     _rules(arms, console)

@@ -101,6 +101,11 @@ class Token(Closed):
         description="softhsm, and what is over it: its library.reset_on_fork, which makes it forget its state in a "
         "child. Default false.",
     )
+    resource_manager: bool | None = Field(
+        None,
+        description="tpm2, and what is over it: true puts tpm2-abrmd before the TPM, which alone holds two keys of all "
+        "processes together. Its client's threads do not survive a fork. Needed where there are more; default false.",
+    )
     path: Text | None = Field(
         None, description="module only: path of the PKCS#11 library, seen from the scenario file."
     )

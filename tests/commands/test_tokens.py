@@ -17,6 +17,7 @@ from lab.tokens.softhsm import OVERRIDE
 VARIABLES = (
     "LAB_NSS",
     "LAB_OPENCRYPTOKI",
+    "LAB_TPM2_PKCS11",
     "LAB_ENGINE",
     "LAB_PROVIDER",
     "LAB_P11_KIT_PROXY",
@@ -32,9 +33,8 @@ def test_every_token_kind_and_bridge_has_its_line_and_the_exit_status_is_0() -> 
     done = subprocess.run([sys.executable, "-m", "lab", "tokens"], capture_output=True, text=True, check=False)
 
     assert (done.returncode, done.stderr) == (0, "")
-    kinds = (
-        f"token.kind = {kind}" for kind in ("softhsm", "nss", "opencryptoki", "p11kit-proxy", "p11kit-remote", "module")
-    )
+    names = ("softhsm", "nss", "opencryptoki", "tpm2", "p11kit-proxy", "p11kit-remote", "module")
+    kinds = (f"token.kind = {kind}" for kind in names)
     servers = (f"tls.server = {server}" for server in ("httpd", "nginx", "stunnel"))
     for name in (*kinds, *(f"tls.bridge = {bridge}" for bridge in BRIDGES), *servers):
         assert name in done.stdout
@@ -79,6 +79,7 @@ def test_what_is_missing_is_shown_with_what_to_install(monkeypatch: pytest.Monke
     assert "install the Debian package softhsm2" in lines["token.kind = softhsm no"]
     assert "install the Debian package libnss3" in lines["token.kind = nss no"]
     assert "install the Debian package opencryptoki" in lines["token.kind = opencryptoki no"]
+    assert "install the Debian package libtpm2-pkcs11-1" in lines["token.kind = tpm2 no"]
     assert "LAB_ENGINE names /nowhere/x.so" in lines["tls.bridge = engine no"]
     assert "LAB_PROVIDER names /nowhere/x.so" in lines["tls.bridge = provider no"]
     assert "tls.bridge = software yes" in lines
