@@ -109,6 +109,16 @@ BAD: tuple[Bad, ...] = (
         b'[token]\nkind = "p11kit-remote"\nover = "nss"\nreset_on_fork = true',
         ("token.reset_on_fork", "softhsm", "nss"),
     ),
+    Bad(
+        "a resource manager of another token",
+        b"[token]\nresource_manager = true",
+        ("token.resource_manager", "tpm2", "softhsm"),
+    ),
+    Bad(
+        "more keys than a TPM holds",
+        b'[token]\nkind = "tpm2"\n[topology]\nprocesses = 3',
+        ("token.resource_manager", "3 contexts", "the 2 keys", "set it to true"),
+    ),
     Bad("threads on prefork", b"[topology]\nthreads = 4", ("topology.threads", "prefork", "worker")),
     Bad("processes on threads", b'[topology]\nkind = "threads"\nprocesses = 2', ("topology.processes", "use 1")),
     Bad(
@@ -272,6 +282,7 @@ BAD: tuple[Bad, ...] = (
     Bad("an expectation of no figure", b'[expect]\n"arms.per-process.fails" = 0', ("fails", "did you mean fail?")),
     Bad("an expectation of nothing", b"[expect]\narm = 0", ("expect.arm", "did you mean arms?")),
     Bad("an expectation of no rule", b'[expect]\n"arms.per-process.rules.no-crsh.count"=0', ("no-crsh", "no-crash")),
+    Bad("an expectation of no nonces", b'[expect]\n"arms.per-process.nonces.prven" = true', ("prven", "mean proven?")),
     Bad(
         "an expectation of no verdict",
         b'[expect]\n"arms.per-process.rules.no-crash.verdict" = "ok"',

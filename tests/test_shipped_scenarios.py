@@ -58,12 +58,15 @@ def test_there_is_a_scenario_for_each_question() -> None:
         "handshake-shared-vs-per-process",
         "inherited-and-unnoticed",
         "login-herd",
+        "nonce-reuse",
+        "nonce-reuse-in-servers",
         "prefork-worker-event",
         "python-pkcs11-in-threads",
         "shared-vs-per-process",
         "stacks",
         "static-rsa",
         "threads-without-locking",
+        "tpm-poisoned",
         "vhosts",
     ]
 

@@ -14,6 +14,7 @@ from lab.analysis.at_token import AtToken
 from lab.analysis.failures import Failure
 from lab.analysis.handshakes import HandshakeFacts
 from lab.analysis.latency import Latency
+from lab.analysis.nonces import NonceFacts
 from lab.analysis.outcomes import Outcomes
 from lab.analysis.policy import ServerFacts
 from lab.analysis.quantiles import QUANTILES, Distribution, in_ms
@@ -73,6 +74,7 @@ class TrialFacts:
     traced: tuple[TracedProcess, ...] = ()  # processes of a traced program
     diagnosis: Mapping[str, Finding] = field(default_factory=dict)  # causes, by name; empty where nobody called PKCS#11
     server: ServerFacts | None = None  # of a real server
+    nonces: NonceFacts | None = None  # None where there were no ECDSA signatures to look at
     at_token: AtToken | None = None  # None where nobody called PKCS#11, or a program was traced
 
     @property

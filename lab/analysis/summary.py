@@ -12,7 +12,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from statistics import median
 from typing import Any, Final
 
-from lab.analysis import at_token, cold, diagnosis, failures, handshake_summary, latency, real_server_summary, validity
+from lab.analysis import (
+    at_token,
+    cold,
+    diagnosis,
+    failures,
+    handshake_summary,
+    latency,
+    nonces,
+    real_server_summary,
+    validity,
+)
 from lab.analysis import traced_summary as traced
 from lab.analysis.arms import TRACE, ArmInfo
 from lab.analysis.comparisons import compare
@@ -136,6 +146,7 @@ def _arm(arm: ArmInfo, trials: Sequence[TrialFacts], delays: Latency) -> dict[st
         ],
         "real_server": real_server,
         "diagnosis": diagnosis.to_json((trial.number, trial.diagnosis) for trial in trials),
+        "nonces": nonces.to_json((trial.number, trial.nonces) for trial in trials),
         "rules": {rule: judged((trial.number, trial.rules[rule]) for trial in trials) for rule in RULES},
         **({"traced": traced.to_json(trials)} if arm.workload == TRACE else {}),
     }

@@ -8,7 +8,19 @@ from typing import Any, Final
 
 import numpy as np
 
-from lab.analysis import at_token, cold, diagnosis, failures, latency, outcomes, real_server, restarts, traced, uses
+from lab.analysis import (
+    at_token,
+    cold,
+    diagnosis,
+    failures,
+    latency,
+    nonces,
+    outcomes,
+    real_server,
+    restarts,
+    traced,
+    uses,
+)
 from lab.analysis.calls import Origin, ProcessCalls
 from lab.analysis.facts import ProcessFacts, SessionFacts, TrialFacts
 from lab.analysis.failures import Failure
@@ -60,6 +72,9 @@ def examine(record: TrialRecord, operations: Table, calls: Table, connections: T
         faults += served.failures
         problems += _not_joined(served) if not _log_cut(record) else []
     findings |= check_trial(view)
+    repeated = nonces.of_trial(record, view.origin)
+    unique = "unique-randomness"
+    findings[unique] = nonces.of_rule(findings[unique], repeated, record)
     sessions = _session_facts(_users(found.histories, record), record)
     server = None
     if record.server is not None:
@@ -110,6 +125,7 @@ def examine(record: TrialRecord, operations: Table, calls: Table, connections: T
         traced=tuple(sorted(seen, key=lambda process: process.index)) if record.traced else (),
         diagnosis=diagnosis.diagnose(record, found.uses, view.origin) if found.durations or found.uses else {},
         server=server,
+        nonces=repeated,
         at_token=_at_token(record, found, sessions) if found.parts and not record.traced else None,
     )
 

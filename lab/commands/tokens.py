@@ -20,10 +20,13 @@ from lab.tokens import bridges
 from lab.tokens.kinds import open_token
 from lab.tokens.model import Token as TokenOfAKind
 from lab.tokens.nss import Nss
+from lab.tokens.opencryptoki import OpenCryptoki
 from lab.tokens.p11kit import P11KitProxy, P11KitRemote
 from lab.tokens.request import Request
 from lab.tokens.softhsm import SoftHsm
+from lab.tokens.swtpm import find_parts, swtpm_version
 from lab.tokens.throwaway import ask
+from lab.tokens.tpm2 import Tpm2
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,8 @@ def parts() -> Iterator[Part]:
     """
     yield _made(SoftHsm(Token.model_validate({})))
     yield _made(Nss(Token.model_validate({"kind": Nss.kind})))
+    yield _made(OpenCryptoki(Token.model_validate({"kind": OpenCryptoki.kind})), "rsa-2048")
+    yield _tpm2()
     for kind in (P11KitProxy.kind, P11KitRemote.kind):
         yield _p11kit(open_token(Token.model_validate({"kind": kind})))
     yield Part("token.kind = module", True, "any PKCS#11 library: token.path, token_label and pin_env say which")
@@ -75,17 +80,35 @@ def _bridges() -> Iterator[Part]:
     yield Part("tls.bridge = software", True, f"OpenSSL {openssl.version}; no token")
 
 
-def _made(token: SoftHsm | Nss) -> Part:
+def _made(token: SoftHsm | Nss | OpenCryptoki, key: str = "ec-p256") -> Part:
     what = f"token.kind = {token.kind}"
     try:
         with tempfile.TemporaryDirectory(prefix="lab-token-") as folder:
-            made = token.prepare(frozenset({"ec-p256"}), Path(folder) / "token")
-            library = made.info
+            library = token.prepare(frozenset({key}), Path(folder) / "token").info
             return Part(what, True, f"{token.path}, {library.manufacturer} {library.library_version}")
+    except (ScenarioError, LabFault) as error:
+        return Part(what, False, _said(error).removeprefix(f"{token.kind}: "))
+    finally:
+        token.retire()
+
+
+def _tpm2() -> Part:
+    what, token = "token.kind = tpm2", Tpm2(Token.model_validate({"kind": "tpm2"}))
+    try:
+        token.check(frozenset(), frozenset())
+        with tempfile.TemporaryDirectory(prefix="lab-token-") as folder:
+            library = token.prepare(frozenset({"ec-p256"}), Path(folder) / "token").info
     except (ScenarioError, LabFault) as error:
         return Part(what, False, _said(error))
     finally:
         token.retire()
+    try:
+        find_parts(resource_manager=True)
+        managed = "token.resource_manager too"
+    except ScenarioError as error:
+        managed = f"token.resource_manager not: {_said(error)}"
+    detail = f"{token.path}, {library.description} {library.library_version}, {swtpm_version()}; {managed}"
+    return Part(what, True, detail)
 
 
 def _p11kit(token: TokenOfAKind) -> Part:

@@ -20,8 +20,8 @@ PUBLIC u64 generator_settings_bytes(void) { return sizeof(struct settings); }
 PUBLIC u64 generator_load_bytes(void) { return sizeof(struct load); }
 
 /* Makes the files of one process. Returns NULL and sets *error. */
-PUBLIC struct generator *generator_open(const char *operations, const char *connections, u64 capacity, u32 process,
-                                        int *error)
+PUBLIC struct generator *generator_open(const char *operations, const char *connections, const char *outputs,
+                                        u64 capacity, u32 process, int *error)
 {
     struct generator *generator = calloc(1, sizeof *generator);
     if (!generator) {
@@ -34,6 +34,8 @@ PUBLIC struct generator *generator_open(const char *operations, const char *conn
     if (!*error)
         *error = rows_open(&generator->connections, connections, ROWS_OF_CONNECTIONS, CONNECTION_ROW_BYTES, capacity,
                            process);
+    if (!*error)
+        *error = rows_open(&generator->outputs, outputs, ROWS_OF_OUTPUTS, sizeof(struct heard_row), capacity, process);
     if (!*error) {
         generator->poll = epoll_create1(EPOLL_CLOEXEC);
         generator->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -48,6 +50,8 @@ PUBLIC struct generator *generator_open(const char *operations, const char *conn
         rows_close(&generator->operations);
     if (generator->connections.header)
         rows_close(&generator->connections);
+    if (generator->outputs.header)
+        rows_close(&generator->outputs);
     if (generator->poll >= 0)
         close(generator->poll);
     if (generator->wake >= 0)
@@ -170,6 +174,7 @@ static void forget(struct generator *generator)
     for (u32 i = 0; i < generator->slot_count; i++) {
         generate_hang_up(&generator->slots[i]);
         SSL_free(generator->slots[i].ssl);
+        heard_free(&generator->slots[i].heard);
     }
     for (u64 i = 0; generator->sessions && i < generator->slot_count * generator->settings.host_count; i++)
         SSL_SESSION_free(generator->sessions[i]);
@@ -229,5 +234,6 @@ PUBLIC void generator_close(struct generator *generator)
     close(generator->wake);
     rows_close(&generator->operations);
     rows_close(&generator->connections);
+    rows_close(&generator->outputs);
     free(generator);
 }

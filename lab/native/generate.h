@@ -13,6 +13,7 @@
 #include <stdbool.h>
 
 #include "bindings.h"
+#include "heard.h"
 #include "tags.h"
 #include "tls.h"
 
@@ -68,6 +69,8 @@ struct slot {
     BIO *bio;                       /* the SSL's */
     struct operation_row *operation;
     struct connection_row *connection;
+    u64 place;                      /* of both rows in their files, and of what was heard in that of outputs */
+    struct heard heard;
     struct tls_watch watch;
 };
 
@@ -76,7 +79,7 @@ struct queue {
 };
 
 struct generator {
-    struct rows operations, connections;
+    struct rows operations, connections, outputs;
     u32 process, tid;
     struct settings settings;
     struct host *hosts;

@@ -68,9 +68,23 @@ static void drain(struct generator *generator, struct slot *slot)
         drained(generator, slot);
 }
 
+/* What anybody could prove the server's key from, kept for the sealing. */
+static void keep_heard(struct generator *generator, struct slot *slot)
+{
+    struct heard_row heard;
+    if (!heard_row(&slot->heard, slot->ssl, &heard))
+        return;
+    void *place = rows_at(&generator->outputs, slot->place, sizeof heard);
+    if (!place)
+        return; /* counted as lost */
+    memcpy(place, &heard, sizeof heard);
+    slot->operation->length = sizeof heard;
+}
+
 static void complete(struct generator *generator, struct slot *slot)
 {
     record(slot, (struct failure){0});
+    keep_heard(generator, slot); /* after the last time stamp */
     leave(generator, slot);
     enter(generator, slot, STAGE_DRAINING, slot->operation->ended_ns + generator->settings.timeout_ns);
     SSL_set_options(slot->ssl, SSL_OP_IGNORE_UNEXPECTED_EOF); /* or its sessions count as bad */
@@ -157,10 +171,9 @@ static int reach(struct generator *generator, struct slot *slot)
 /* The first half of both rows, at one place in both files. False where there is no room for them. */
 static bool begin_rows(struct generator *generator, struct slot *slot, i64 intended_ns)
 {
-    u64 place;
-    slot->operation = rows_claim(&generator->operations, &place);
-    slot->connection = rows_at(&generator->connections, place, CONNECTION_ROW_BYTES);
-    atomic_store_explicit(&generator->connections.header->claimed, place + 1, memory_order_relaxed);
+    slot->operation = rows_claim(&generator->operations, &slot->place);
+    slot->connection = rows_at(&generator->connections, slot->place, CONNECTION_ROW_BYTES);
+    atomic_store_explicit(&generator->connections.header->claimed, slot->place + 1, memory_order_relaxed);
     if (!slot->operation || !slot->connection)
         return false; /* counted as lost, which makes the trial invalid */
     struct operation_row *operation = slot->operation;
@@ -183,6 +196,7 @@ void generate_start(struct generator *generator, struct slot *slot, i64 intended
 {
     slot->host = (u16)(generator->begun % generator->settings.host_count);
     slot->connected = slot->peer_closed = false;
+    heard_begin(&slot->heard);
     generator->current = slot;
     bool ready = generate_address(generator, slot);
     if (!begin_rows(generator, slot, intended_ns)) {

@@ -1,7 +1,6 @@
 /* Whom the generator trusts and what it resumes: one SSL_CTX for all its handshakes, and an SSL for each. */
 #define _GNU_SOURCE
 #include "generate.h"
-#include "wire_signature.h"
 
 #include <openssl/x509_vfy.h>
 
@@ -36,20 +35,23 @@ static int keep_session(SSL *ssl, SSL_SESSION *session)
     return 1; /* ours now */
 }
 
-/* Notes the tag of the signature that the server sends. It comes after the certificate of its signer. */
-static void note_signature(int sent, int version, int content, const void *message, size_t bytes, SSL *ssl, void *argument)
+/* Copies the messages up to the server's signature, and notes the signature's tag. It comes after the certificate of its
+ * signer. */
+static void note_message(int sent, int version, int content, const void *message, size_t bytes, SSL *ssl, void *argument)
 {
     (void)version;
     const struct generator *generator = argument;
     struct slot *slot = generator->current;
-    struct wire signature;
-    if (sent || content != SSL3_RT_HANDSHAKE || slot->stage != STAGE_SHAKING ||
-        !wire_signature((struct wire){message, bytes}, &signature))
+    (void)sent;
+    if (content != SSL3_RT_HANDSHAKE || slot->stage != STAGE_SHAKING || slot->heard.whole)
+        return;
+    heard_message(&slot->heard, message, bytes);
+    if (!slot->heard.whole || !generator->settings.tag_key)
         return;
     X509 *certificate = SSL_get0_peer_certificate(ssl);
     const EVP_PKEY *signer = certificate ? X509_get0_pubkey(certificate) : NULL;
     if (signer)
-        slot->connection->key_use = wire_tag(&generator->tag_key, signer, signature);
+        slot->connection->key_use = wire_tag(&generator->tag_key, signer, slot->heard.signature);
 }
 
 SSL_CTX *generate_context(struct generator *generator)
@@ -97,10 +99,8 @@ void generate_ssl(struct generator *generator, struct slot *slot)
     SSL_set0_rbio(slot->ssl, slot->bio);
     SSL_set0_wbio(slot->ssl, slot->bio);
     SSL_set_connect_state(slot->ssl);
-    if (generator->settings.tag_key) {
-        SSL_set_msg_callback(slot->ssl, note_signature);
-        SSL_set_msg_callback_arg(slot->ssl, generator);
-    }
+    SSL_set_msg_callback(slot->ssl, note_message);
+    SSL_set_msg_callback_arg(slot->ssl, generator);
     tls_watch(slot->ssl, &slot->watch);
 }
 

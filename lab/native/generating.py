@@ -81,7 +81,7 @@ class Rush:
 def _functions() -> ctypes.CDLL:
     generate = ctypes.CDLL(str(library("generate")))
     u32, u64, i64, pointer = ctypes.c_uint32, ctypes.c_uint64, ctypes.c_int64, ctypes.c_void_p
-    names = [ctypes.c_char_p, ctypes.c_char_p]
+    names = [ctypes.c_char_p] * 3
     prototypes = {
         "generator_open": (pointer, [*names, u64, u32, ctypes.POINTER(ctypes.c_int)]),
         "generator_set": (ctypes.c_int, [pointer, pointer]),
@@ -140,12 +140,10 @@ class Generator:
         self._c = _functions()
         self._kept: list[object] = []  # what C holds pointers to
         error = ctypes.c_int()
-        operations, connections = (folder / f"{what}-{process}.rows" for what in ("operations", "connections"))
-        self._generator = self._c.generator_open(
-            os.fsencode(operations), os.fsencode(connections), capacity, process, ctypes.byref(error)
-        )
+        files = [folder / f"{what}-{process}.rows" for what in ("operations", "connections", "outputs")]
+        self._generator = self._c.generator_open(*map(os.fsencode, files), capacity, process, ctypes.byref(error))
         if not self._generator:
-            raise LabFault(f"{operations}, {connections}: {os.strerror(error.value)}")
+            raise LabFault(f"{', '.join(map(str, files))}: {os.strerror(error.value)}")
         self.process = process
 
     def set(self, greeting: Greeting) -> None:

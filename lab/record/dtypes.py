@@ -15,6 +15,7 @@ __all__ = [
     "EMPTY",
     "ENDED",
     "HEADER",
+    "HEARD",
     "KIND",
     "LAYER",
     "LOCKING",
@@ -49,4 +50,19 @@ HEADER: Final = np.dtype(
 )
 OPERATION: Final = np.dtype([(name, _NUMPY[kind]) for name, kind in fields("operation")])
 CONNECTION: Final = np.dtype([(name, _NUMPY[kind]) for name, kind in fields("connection")])
+HEARD: Final = np.dtype(
+    [
+        ("scalar_bytes", "u1"),
+        ("digest_bytes", "u1"),
+        ("point_bytes", "u1"),
+        ("spare", "u1"),
+        ("r", "u1", 48),
+        ("s", "u1", 48),
+        ("digest", "u1", 64),
+        ("point", "u1", 97),
+        ("spare2", "u1", 3),
+    ]
+)
+"""What a client keeps of a server's ECDSA signature, as lab/native/heard.h lays it out."""
+
 CALL: Final = np.dtype([(name, _NUMPY[kind]) for name, kind in fields("call")])

@@ -69,6 +69,39 @@ class ServerRecord:
 
 
 @dataclass(frozen=True)
+class Signing:
+    """One of two signatures that share a nonce."""
+
+    process: int | None  # index of who signed; None where that is not known, of a server that the lab did not start
+    at_ns: int  # CLOCK_MONOTONIC at the start of the signature, or of the client's handshake
+    thread: int
+    sequence: int  # of the operation in its thread (handshake: of the generator)
+    vhost: int
+
+
+@dataclass(frozen=True)
+class NoncesRecord:
+    """What the ECDSA signatures of a trial that verified tell of their nonces. Nothing of it is secret."""
+
+    signatures: int  # that were looked at
+    repeated: int  # whose r another one of the same key has that signs different data
+    processes: tuple[int, ...]  # indexes of those who made the repeated ones, as far as known
+    keys: int  # public keys that have repeated ones
+    keys_proven: int  # of these, whose private key was computed, and checked against the public one
+    first: tuple[Signing, Signing] | None  # the earliest two that a key was computed from, or that share their r
+
+    @property
+    def proven(self) -> bool:
+        return self.keys_proven > 0
+
+    @staticmethod
+    def from_json(data: dict[str, Any]) -> NoncesRecord:
+        """Raises TypeError or KeyError where the data are not a NoncesRecord's."""
+        first = data["first"] and tuple(Signing(**signing) for signing in data["first"])
+        return NoncesRecord(**{**data, "processes": tuple(data["processes"]), "first": first})
+
+
+@dataclass(frozen=True)
 class TrialRecord:
     """One trial: which arm, what became of each process, and what makes it invalid."""
 
@@ -86,6 +119,7 @@ class TrialRecord:
     traced: bool = False  # a program of the user's under the tap: nothing was planned, and there are no operations
     server: ServerRecord | None = None  # of a real server
     error_texts: tuple[tuple[int, str], ...] = ()  # what OpenSSL says of its codes that stand in the rows
+    nonces: NoncesRecord | None = None  # where ECDSA signatures were there to be looked at
     owners: tuple[OwnerRecord, ...] = ()  # programs that have the token
 
     @property
@@ -112,4 +146,6 @@ class TrialRecord:
             fields["server"] = ServerRecord(**fields["server"])
         fields["owners"] = tuple(OwnerRecord(**owner) for owner in fields.get("owners", ()))
         fields["error_texts"] = tuple((code, text) for code, text in fields.get("error_texts", ()))
+        if fields.get("nonces"):
+            fields["nonces"] = NoncesRecord.from_json(fields["nonces"])
         return TrialRecord(**fields)

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from lab.errors import LabFault
-from lab.record import dtypes
+from lab.record import dtypes, repeats
 from lab.record.columns import CALLS, CONNECTIONS, OPERATIONS
 from lab.record.folder import write_json
 from lab.record.model import ProcessRecord, TrialRecord
@@ -81,9 +81,14 @@ def _seal(
     lost = sum(f.lost for f in (*calls, *operations.values(), *connections.values()))
     lost += sum(lost_outputs(path) for path in folder.glob("outputs-*.rows"))
     _write(folder / "calls.parquet", (call_columns(f, index_of[f.pid]) for f in calls), CALLS)
-    _write(
-        folder / "operations.parquet", (operation_columns(folder, f, check) for f in operations.values()), OPERATIONS
-    )
+    signatures: list[repeats.Signatures] = []
+
+    def columns_of(file: RowFile) -> dict[str, NDArray[Any]]:
+        columns = operation_columns(folder, file, check)
+        signatures.extend(_signatures(folder, file, columns["verified"], check, connections))
+        return columns
+
+    _write(folder / "operations.parquet", map(columns_of, operations.values()), OPERATIONS)
     if connections:
         parts = (connection_columns(f, operations.get(f.process)) for f in connections.values())
         _write(folder / "connections.parquet", parts, CONNECTIONS)
@@ -106,6 +111,7 @@ def _seal(
         lost_rows=lost,
         invalid_because=(*trial.invalid_because, *unrecorded),
         error_texts=texts,
+        nonces=repeats.find(signatures),
     )
     write_json(folder / "trial.json", record.to_json())
     for path in (*folder.glob("*.rows"), *folder.glob("begun.json")):
@@ -120,6 +126,22 @@ def _read_calls(path: Path) -> RowFile | None:
 def _read_by_process(folder: Path, name: str, dtype: np.dtype[np.void]) -> dict[int, RowFile]:
     files = (read_rows(path, dtype) for path in folder.glob(f"{name}-*.rows"))
     return {f.process: f for f in sorted((f for f in files if f is not None), key=lambda f: f.process)}
+
+
+def _signatures(
+    folder: Path,
+    file: RowFile,
+    verified: NDArray[np.int8],
+    check: Verification | None,
+    connections: Mapping[int, RowFile],
+) -> Iterator[repeats.Signatures]:
+    """The ECDSA signatures that a process made or, as a client, got."""
+    if check is not None:
+        found = repeats.of_signing(folder, file, verified, check)
+    else:
+        found = repeats.of_handshakes(folder, file, verified, connections)
+    if found is not None:
+        yield found
 
 
 def _unrecorded(operations: Mapping[int, RowFile], connections: Mapping[int, RowFile], recorded: set[int]) -> list[str]:

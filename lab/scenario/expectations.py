@@ -18,12 +18,14 @@ ARM_SUMMARY: Final = (
     *("token", "topology", "context", "session", "locking", "bridge", "server", "workload"),
     *("trials", "planned", "ok", "fail", "info", "shed", "verified", "throughput_hz"),
     *("response_ms", "service_ms", "lag_ms", "pkcs11_ms", "cold_ms", "sessions", "processes", "failures", "rules"),
-    *("connections", "generator", "where_ms", "hosts", "real_server", "diagnosis", "reset_on_fork", "over", "at_token"),
+    *("connections", "generator", "where_ms", "hosts", "real_server", "diagnosis", "reset_on_fork", "over"),
+    *("nonces", "at_token"),
 )
 RULES: Final = (
     *("initialize-per-process", "own-handles", "login-per-process", "one-thread-per-session", "locking-declared"),
     *("unique-randomness", "sessions-closed", "parent-unharmed", "no-crash", "no-hang"),
 )
+NONCES: Final = ("signatures", "repeated", "processes", "of", "proven", "evidence")
 VERDICTS: Final = ("conforms", "violates", "undefined", "not-exercised")
 
 
@@ -59,6 +61,8 @@ def _path_problem(path: str, value: Any, arms: Sequence[str]) -> str | None:
     figure, _, detail = rest[len(name) + 1 :].partition(".")
     if figure not in ARM_SUMMARY:
         return f'no such figure of arm "{name}"' + _nearest(figure, ARM_SUMMARY)
+    if figure == "nonces" and detail not in ("", *NONCES):
+        return "no such figure of repeated nonces" + _nearest(detail, NONCES)
     if figure == "rules":
         rule, _, part = detail.partition(".")
         if rule not in RULES:

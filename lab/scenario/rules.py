@@ -20,7 +20,10 @@ MODULE_ONLY: Final = (
     "init_string",
     "environment",
     "provision",
+    "read_write",
 )
+
+_KEYS_OF_A_TPM: Final = 2  # loaded at once: a TPM has room for three objects, and needs one while it loads another
 
 
 def problems(given: Given, timeout_s: float | None) -> Iterator[Problem]:
@@ -138,6 +141,7 @@ def _token(token: Mapping[str, Any], choice: Choice) -> Iterator[Problem]:
         yield Problem("token.over", 'only allowed with kind = "p11kit-proxy" or "p11kit-remote"')
     if "reset_on_fork" in token and choice.over != "softhsm":
         yield Problem("token.reset_on_fork", f"only allowed with softhsm, and what is over it; this is {choice.over}")
+    yield from _resource_manager(token, choice)
     if choice.token != "module":
         for key in MODULE_ONLY:
             if key in token:
@@ -152,6 +156,23 @@ def _token(token: Mapping[str, Any], choice: Choice) -> Iterator[Problem]:
     if ("pin_env" in token) == ("pin_file" in token):
         what = "missing" if "pin_env" not in token else "given together with pin_file"
         yield Problem("token.pin_env", f'{what}; kind = "module" needs exactly one of pin_env, pin_file')
+
+
+def _resource_manager(token: Mapping[str, Any], choice: Choice) -> Iterator[Problem]:
+    """A TPM alone has room for two keys; more contexts than that fail for this, whatever else is to be found."""
+    if choice.over != "tpm2":
+        if "resource_manager" in token:
+            yield Problem(
+                "token.resource_manager", f"only allowed with tpm2, and what is over it; this is {choice.over}"
+            )
+        return
+    contexts = 1 if choice.topology == "threads" or choice.policy == "shared" else choice.processes
+    if "resource_manager" not in token and contexts * choice.vhosts > _KEYS_OF_A_TPM:
+        yield Problem(
+            "token.resource_manager",
+            f"missing; {contexts} contexts with {choice.vhosts} keys each are more than the {_KEYS_OF_A_TPM} keys that "
+            "a TPM has room for: set it to true, have fewer, or set it to false to see what becomes of them",
+        )
 
 
 def _load(load: Mapping[str, Any], choice: Choice, timeout_s: float | None) -> Iterator[Problem]:

@@ -8,12 +8,16 @@ from typing import Final
 from lab.tokens.model import Token, TokenSettings
 from lab.tokens.module import Module
 from lab.tokens.nss import Nss
+from lab.tokens.opencryptoki import OpenCryptoki
 from lab.tokens.p11kit import P11KitProxy, P11KitRemote
 from lab.tokens.softhsm import SoftHsm
+from lab.tokens.tpm2 import Tpm2
 
 KINDS: Final[Mapping[str, Callable[[TokenSettings], Token]]] = {
     "softhsm": SoftHsm,
+    "tpm2": Tpm2,
     "nss": Nss,
+    "opencryptoki": OpenCryptoki,
     "p11kit-proxy": lambda settings: P11KitProxy(_behind(settings)),
     "p11kit-remote": lambda settings: P11KitRemote(_behind(settings)),
     "module": Module,

@@ -122,7 +122,7 @@ def _with_real_server(
         tap = {name: value for name, value in environment.items() if name.startswith("LAB_TAP_")}
         real = open_site(arm, access, private / TOKEN, tls, private, tap)
         # what owns a token that the server's user is to reach must be that user
-        beside = tuple(replace(each, user=real.site.user) for each in order.beside)
+        beside = tuple(replace(each, user=each.user or real.site.user) for each in order.beside)
         # which is started as a user that reads a configuration of its own
         mounts = tuple(each for each in order.mounts if each not in access.root_mounts)
         order = replace(order, server=real.order, beside=beside, mounts=mounts)

@@ -267,7 +267,7 @@ def main() -> None:
     raise_limit_of_files()
     order = TrialOrder.from_json(sys.stdin.read())
     try:
-        enter(order.mounts)
+        enter(order.mounts, [order.folder])
         if order.server is None:
             Root(order).run()
         else:

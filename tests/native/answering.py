@@ -51,8 +51,10 @@ class Credential:
         return context
 
 
-def credential(folder: Path, name: str = NAME, address: str = "127.0.0.1") -> Credential:
-    key = ec.generate_private_key(ec.SECP256R1())
+def credential(
+    folder: Path, name: str = NAME, address: str = "127.0.0.1", curve: ec.EllipticCurve | None = None
+) -> Credential:
+    key = ec.generate_private_key(curve or ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     now = datetime.now(UTC)
     names = x509.SubjectAlternativeName([x509.DNSName(name), x509.IPAddress(ip_address(address))])

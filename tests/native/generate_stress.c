@@ -24,7 +24,8 @@ enum { CLIENTS = 6, ARRIVALS = 60, UNTIL_STOPPED = 40, CAPACITY = 100000, EVERY_
         }                                                                                                               \
     while (0)
 
-struct generator *generator_open(const char *operations, const char *connections, u64 capacity, u32 process, int *error);
+struct generator *generator_open(const char *operations, const char *connections, const char *outputs, u64 capacity,
+                                 u32 process, int *error);
 int generator_set(struct generator *generator, const struct settings *settings);
 int generator_prepare(struct generator *generator, u32 slots);
 i64 generator_run(struct generator *generator, const struct load *load);
@@ -69,11 +70,12 @@ static void *stop_later(void *argument)
 
 static void play(const char *folder, u32 process, struct settings settings, u64 arrival_count)
 {
-    char operations[4096], connections[4096];
+    char operations[4096], connections[4096], outputs[4096];
     snprintf(operations, sizeof operations, "%s/operations-%u.rows", folder, process);
     snprintf(connections, sizeof connections, "%s/connections-%u.rows", folder, process);
+    snprintf(outputs, sizeof outputs, "%s/outputs-%u.rows", folder, process);
     int error;
-    running = generator_open(operations, connections, CAPACITY, process, &error);
+    running = generator_open(operations, connections, outputs, CAPACITY, process, &error);
     CHECK(running);
     CHECK(generator_set(running, &settings) == 0);
     CHECK(generator_prepare(running, CLIENTS) == 0);

@@ -5,6 +5,7 @@
  *   MISCHIEF          ACTION@FUNCTION#N, at the N-th call of FUNCTION in a process (counted afresh in a forked child);
  *                     ACTION@FUNCTION#N+ at every call from the N-th; absent: behave
  *   MISCHIEF_ONCE     path: only the first process that manages to create this file misbehaves
+ *   MISCHIEF_LOAD     sigsegv | hang: while it is loaded
  *   MISCHIEF_WHO      any (default) | root | child: root is the process that mapped this library, child one it forked
  *
  * ACTION
@@ -15,6 +16,10 @@
  *   fork-and-die      leaves a grandchild in a session of its own that sleeps 300 s, and exits 3
  *   wrong-signature   calls the real function and flips the last bit of what it signed
  *   error             answers CKR_DEVICE_ERROR without calling the real function
+ *   rubbish           writes to stdout, stderr and descriptor 3, and goes on
+ *   daemon            leaves a process in a session of its own, with all descriptors, that sleeps 300 s, and goes on
+ *   sigsegv-at-exit   goes on; the library's destructor writes to address 0
+ *   hang-at-exit      goes on; the library's destructor sleeps for ever
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -33,7 +38,8 @@
 #define VISIBLE __attribute__((visibility("default")))
 #define GRANDCHILD_S 300
 
-enum action { BEHAVE, SIGSEGV_ACTION, SIGKILL_ACTION, EXIT0, HANG, FORK_AND_DIE, WRONG_SIGNATURE, ERROR };
+enum action { BEHAVE, SIGSEGV_ACTION, SIGKILL_ACTION, EXIT0, HANG, FORK_AND_DIE, WRONG_SIGNATURE, ERROR, RUBBISH,
+              DAEMON, SIGSEGV_AT_EXIT, HANG_AT_EXIT, ACTION_END };
 
 static const char *const action_names[] = {
     [SIGSEGV_ACTION] = "sigsegv",
@@ -43,6 +49,10 @@ static const char *const action_names[] = {
     [FORK_AND_DIE] = "fork-and-die",
     [WRONG_SIGNATURE] = "wrong-signature",
     [ERROR] = "error",
+    [RUBBISH] = "rubbish",
+    [DAEMON] = "daemon",
+    [SIGSEGV_AT_EXIT] = "sigsegv-at-exit",
+    [HANG_AT_EXIT] = "hang-at-exit",
 };
 
 static const char *const function_names[] = {
@@ -55,7 +65,7 @@ static const char *const function_names[] = {
 };
 
 static struct function_list real, list;
-static enum action action;
+static enum action action, at_exit;
 static int at_function;
 static unsigned long at_call;
 static bool and_after;
@@ -77,6 +87,29 @@ static void fork_and_die(void)
         _exit(0);
     }
     _exit(3);
+}
+
+static void leave_daemon(void)
+{
+    if (fork() == 0) {
+        setsid();
+        sleep(GRANDCHILD_S);
+        _exit(0);
+    }
+}
+
+static void write_rubbish(void)
+{
+    static const char rubbish[] = "\xff{\"begun\": \n[1]\n{\"answered\":9}\n";
+    for (int file = 1; file <= 3; file++)
+        if (write(file, rubbish, sizeof rubbish - 1) < 0)
+            continue;
+}
+
+static void crash(void)
+{
+    static volatile int *volatile nowhere; /* volatile itself, or the compiler may leave the whole call out */
+    *nowhere = 0;
 }
 
 static bool is_chosen(void)
@@ -101,7 +134,7 @@ static enum action act(int function)
         return BEHAVE;
     switch (action) {
     case SIGSEGV_ACTION:
-        *(volatile int *)NULL = 0;
+        crash();
         break;
     case SIGKILL_ACTION:
         raise(SIGKILL);
@@ -113,6 +146,16 @@ static enum action act(int function)
         break;
     case FORK_AND_DIE:
         fork_and_die();
+        break;
+    case RUBBISH:
+        write_rubbish();
+        break;
+    case DAEMON:
+        leave_daemon();
+        break;
+    case SIGSEGV_AT_EXIT:
+    case HANG_AT_EXIT:
+        at_exit = action;
         break;
     default:
         break;
@@ -164,7 +207,7 @@ static bool read_mischief(const char *text)
     if (!number)
         return false;
     char *end;
-    action = (enum action)index_of(text, (size_t)(at - text), action_names, ERROR + 1);
+    action = (enum action)index_of(text, (size_t)(at - text), action_names, ACTION_END);
     at_function = index_of(at + 1, (size_t)(number - at - 1), function_names, NUMBER_END);
     at_call = strtoul(number + 1, &end, 10);
     and_after = *end == '+';
@@ -181,7 +224,9 @@ VISIBLE CK_RV C_GetFunctionList(CK_FUNCTION_LIST_PTR_PTR function_list)
 
 __attribute__((constructor)) static void mapped(void)
 {
-    const char *path = getenv("MISCHIEF_MODULE");
+    const char *path = getenv("MISCHIEF_MODULE"), *load = getenv("MISCHIEF_LOAD");
+    if (load && *load)
+        strcmp(load, "hang") ? crash() : mischief_hang();
     void *module = path ? dlopen(path, RTLD_NOW | RTLD_LOCAL) : NULL;
     CK_C_GetFunctionList get = module ? (CK_C_GetFunctionList)dlsym(module, "C_GetFunctionList") : NULL;
     CK_FUNCTION_LIST *theirs;
@@ -200,4 +245,12 @@ __attribute__((constructor)) static void mapped(void)
 #undef FUNCTION
     list.version = real.version;
     list.C_GetFunctionList = C_GetFunctionList;
+}
+
+__attribute__((destructor)) static void unmapped(void)
+{
+    if (at_exit == SIGSEGV_AT_EXIT)
+        crash();
+    if (at_exit == HANG_AT_EXIT)
+        mischief_hang();
 }

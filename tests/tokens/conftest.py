@@ -20,6 +20,7 @@ class Settings:
     kind: str = "softhsm"
     over: str | None = None
     reset_on_fork: bool | None = None
+    resource_manager: bool | None = None
     path: str | Path | None = None
     token_label: str | None = None
     pin_env: str | None = None
@@ -28,6 +29,7 @@ class Settings:
     init_string: str | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
     provision: bool = False
+    read_write: bool | None = None
 
 
 @dataclass(frozen=True)

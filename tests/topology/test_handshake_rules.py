@@ -56,6 +56,8 @@ def test_softhsm_repeats_no_nonce_in_the_handshakes_of_any_process(arms: dict[st
     for name in ("own", "inherited"):
         assert arms[name].arm["ok"] == PLANNED
         assert _verdicts(arms[name].arm)["unique-randomness"] == "conforms"
+        told = arms[name].arm["nonces"]
+        assert (told["signatures"], told["repeated"], told["proven"], told["of"]) == (PLANNED, 0, False, 2)
 
 
 @pytest.mark.parametrize("version", ["1.2", "1.3"])
@@ -88,7 +90,10 @@ def test_a_nonce_that_repeats_is_found_although_every_handshake_ends_well(
     assert (arm["ok"], arm["verified"], arm["failures"]) == (PLANNED, PLANNED, [])
     found = arm["rules"]["unique-randomness"]
     assert (found["verdict"], found["count"], found["processes"]) == ("violates", PLANNED, 2)
-    assert "signed different data with the same nonce; 2 of 2 processes are affected" in found["evidence"]
+    assert "the private key of this arm was computed from two handshakes that anybody can make" in found["evidence"]
+    told = arm["nonces"]
+    assert (told["signatures"], told["repeated"], told["proven"]) == (PLANNED, PLANNED, True)
+    assert (told["processes"], told["of"]) == (2, 2)
     others = {rule for rule, verdict in _verdicts(arm).items() if verdict == "violates"}
     assert others == {"unique-randomness"}
 
