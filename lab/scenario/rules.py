@@ -166,7 +166,8 @@ def _resource_manager(token: Mapping[str, Any], choice: Choice) -> Iterator[Prob
                 "token.resource_manager", f"only allowed with tpm2, and what is over it; this is {choice.over}"
             )
         return
-    contexts = 1 if choice.topology == "threads" or choice.policy == "shared" else choice.processes
+    one = choice.topology == "threads" or choice.policy in ("shared", "broker")
+    contexts = 1 if one else choice.processes
     if "resource_manager" not in token and contexts * choice.vhosts > _KEYS_OF_A_TPM:
         yield Problem(
             "token.resource_manager",
