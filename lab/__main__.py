@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -84,6 +85,43 @@ def trace(out: Path | None, module: Path | None, bridge: str | None, quiet: bool
     from lab.commands.trace import trace as trace_command
 
     return trace_command(command, out, module, bridge, quiet)
+
+
+@lab.command()
+@click.option(
+    "--token", metavar="KIND", help="A token that the lab sets up: softhsm, nss, ... (`python -m lab tokens`)."
+)
+@click.option("--over", metavar="KIND", help="With p11kit-proxy, p11kit-remote: the token behind p11-kit.")
+@click.option("--reset-on-fork", is_flag=True, help="With softhsm, or over it: its library.reset_on_fork.")
+@click.option("--module", type=click.Path(path_type=Path), help="Any other PKCS#11 library, by its path.")
+@click.option("--token-label", help="--module: label of the token to use.")
+@click.option("--pin-env", metavar="NAME", help="--module: environment variable that holds the user PIN.")
+@click.option("--pin-file", type=click.Path(path_type=Path), help="--module: file that holds the user PIN.")
+@click.option("--key-label", help="--module: label of a private key that may sign. Default: nothing is signed.")
+@click.option("--key", metavar="KIND", help="Kind of the key: ec-p256 (default), ec-p384, rsa-2048, ...")
+@click.option("--init-string", help="--module: text given to C_Initialize in pReserved.")
+@click.option("--environment", multiple=True, metavar="NAME=VALUE", help="--module: variable that the module needs.")
+@click.option(
+    "--provision", is_flag=True, help="--module: allow a key, gone afterwards, and session objects to be made."
+)
+@click.option("--out", type=click.Path(path_type=Path), help="The folder itself. Default: a new one in results/.")
+@click.option("--only", multiple=True, metavar="LINE", help="Only this line, or group of lines.")
+@click.option("--skip", multiple=True, metavar="LINE", help="Not this line, or group of lines.")
+@click.option("--most-sessions", type=int, metavar="N", help="Sessions to open at most. Default 1024; --module: 64.")
+@click.option("--timeout-s", type=float, default=60.0, metavar="S", help="Seconds of the whole probe. Default 60.")
+@click.option("--expect-conforming", is_flag=True, help="Exit status 3 where anything violates.")
+@click.option("--quiet", is_flag=True, help="No progress and no table: the exit status and the folder only.")
+def probe(**options: Any) -> int:
+    """How one module behaves under fork and threads: what the standard says, what was seen, and a verdict, per line.
+
+    \b
+    python -m lab probe --token softhsm
+    python -m lab probe --module /usr/lib/x.so --token-label L --pin-env X_PIN --key-label K
+    """
+    from lab.commands.probe import probe as probe_command
+    from lab.commands.probe_options import Options
+
+    return probe_command(Options(**options))
 
 
 @lab.command()

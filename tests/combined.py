@@ -28,16 +28,17 @@ def text(base: str, arms: Mapping[str, Tables]) -> str:
 
 
 def _arm(name: str, tables: Tables) -> str:
-    lines = [f"{table} = {_inline(keys)}\n" for table, keys in tables.items()]
+    lines = [f"{table} = {inline(keys)}\n" for table, keys in tables.items()]
     return "".join([f"[[arm]]\nname = {json.dumps(name)}\n", *lines])
 
 
-def _inline(keys: Mapping[str, Any]) -> str:
+def inline(keys: Mapping[str, Any]) -> str:
+    """A table as TOML writes it in one line."""
     return "{ " + ", ".join(f"{key} = {_value(value)}" for key, value in keys.items()) + " }"
 
 
 def _value(value: Any) -> str:
-    return _inline(value) if isinstance(value, Mapping) else json.dumps(value)
+    return inline(value) if isinstance(value, Mapping) else json.dumps(value)
 
 
 @dataclass(frozen=True)
@@ -115,12 +116,19 @@ def sealed(place: Place) -> dict[str, Sealed]:
     return {name: Sealed(arm, folders[name]) for name, arm in arms.items()}
 
 
-def run(folder: Path, base: str, arms: Mapping[str, Tables], *options: str) -> dict[str, Sealed]:
-    """Runs all arms once; the run is valid and leaves nothing behind."""
+def run(
+    folder: Path,
+    base: str,
+    arms: Mapping[str, Tables],
+    *options: str,
+    elsewhere: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> dict[str, Sealed]:
+    """Runs all arms once; the run is valid and leaves nothing behind. elsewhere: as of a Place."""
     folder.mkdir(exist_ok=True)
-    place, path = Place(folder), folder / "combined.toml"
+    place, path = Place(folder, elsewhere), folder / "combined.toml"
     path.write_text(text(base, arms))
-    done = place.run(path, "--quiet", *options)
+    done = place.run(path, "--quiet", *options, environment=environment)
     assert done.returncode == 0, done.stdout + done.stderr
     assert place.leftovers() == []
     return sealed(place)

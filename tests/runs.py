@@ -93,7 +93,7 @@ class Place:
             try:
                 if process.status() != psutil.STATUS_ZOMBIE and self._is_of_this_run(process):
                     found.append(process)
-            except (psutil.NoSuchProcess, psutil.AccessDenied):
+            except (psutil.NoSuchProcess, psutil.AccessDenied, FileNotFoundError):  # it has just ended
                 continue
         return found
 

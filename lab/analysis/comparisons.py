@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 import numpy as np
-from scipy import stats
+from numpy.typing import NDArray
 
 from lab.analysis import signflip
 from lab.analysis.facts import TrialFacts
@@ -121,7 +121,7 @@ def failure_rates_differ(baseline: Outcomes, arm: Outcomes, baseline_name: str, 
     failed = [counted.planned - counted.ok for counted in (baseline, arm)]
     if not any(failed):
         return None
-    p = float(stats.fisher_exact(np.array([[baseline.ok, failed[0]], [arm.ok, failed[1]]])).pvalue)
+    p = _fisher_p(np.array([[baseline.ok, failed[0]], [arm.ok, failed[1]]]))
     if p >= SIGNIFICANCE:
         return None
     rates = [f"{100 * lost / counted.planned:.3g} %" for lost, counted in zip(failed, (baseline, arm), strict=True)]
@@ -143,10 +143,17 @@ def workers_differ(
     if not any(failed for _, failed in counted):
         return None
     table = np.array([[workers - failed, failed] for workers, failed in counted])
-    if float(stats.fisher_exact(table).pvalue) >= SIGNIFICANCE:
+    if _fisher_p(table) >= SIGNIFICANCE:
         return None
     shares = [f"{failed} of {workers}" for workers, failed in counted]
     return f"workers failed: {baseline_name} {shares[0]}, {arm_name} {shares[1]}"
+
+
+def _fisher_p(table: NDArray[np.int64]) -> float:
+    """Two-sided p of Fisher's exact test of a table of 2 by 2 (scipy.stats.fisher_exact)."""
+    from scipy import stats  # half a second of every report, where most have nothing to test
+
+    return float(stats.fisher_exact(table).pvalue)
 
 
 def verdict_of(ci: tuple[float, float], margin: float, more_is_faster: bool) -> Verdict:

@@ -16,7 +16,6 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 LEAST_BLOCKS: Final = 6
 EXACT_BLOCKS: Final = 14
@@ -25,6 +24,8 @@ DRAWS: Final = 2**EXACT_BLOCKS - 1
 
 def p_value(differences: NDArray[np.float64], seed: int = 0) -> float:
     """Two-sided p of the hypothesis that the differences are symmetric around 0 (scipy.stats.permutation_test)."""
+    from scipy import stats  # half a second of every report, where most have nothing to test
+
     result = stats.permutation_test(
         (differences,),
         _mean,

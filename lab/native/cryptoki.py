@@ -23,6 +23,8 @@ CKU_SO, CKU_USER = 0, 1
 CKF_RW_SESSION, CKF_SERIAL_SESSION = 0x2, 0x4
 CKF_OS_LOCKING_OK: Final = 0x2
 
+_UNAVAILABLE: Final = 2 ** (8 * ULONG_SIZE) - 1  # CK_UNAVAILABLE_INFORMATION
+
 Locking = Literal["os", "none"]
 
 
@@ -121,6 +123,7 @@ class TokenInfo:
     flags: int
     max_sessions: int | None
     firmware: str
+    sessions: int | None = None  # that this process has open; None where the module does not tell
 
 
 @dataclass(frozen=True)
@@ -237,7 +240,7 @@ class Cryptoki:
     def token_info(self, slot: int) -> TokenInfo:
         info = _TokenInfo()
         self._call("C_GetTokenInfo", ULONG(slot), ctypes.byref(info))
-        unlimited = (0, 2**64 - 1)  # CK_EFFECTIVELY_INFINITE, CK_UNAVAILABLE_INFORMATION
+        unlimited = (0, _UNAVAILABLE, _UNAVAILABLE - 1)  # CK_EFFECTIVELY_INFINITE, no information, openCryptoki's own
         return TokenInfo(
             _text(info.label),
             _text(info.manufacturer),
@@ -246,6 +249,7 @@ class Cryptoki:
             info.flags,
             None if info.max_sessions in unlimited else info.max_sessions,
             _version(info.firmware),
+            None if info.sessions == _UNAVAILABLE else info.sessions,
         )
 
     def find_token(self, label: str) -> int | None:
@@ -270,6 +274,11 @@ class Cryptoki:
     def init_pin(self, session: int, pin: str) -> None:
         raw = pin.encode()
         self._call("C_InitPIN", ULONG(session), raw, ULONG(len(raw)))
+
+    def set_pin(self, session: int, old: str, new: str) -> None:
+        """C_SetPIN, of whoever is logged in."""
+        raw = old.encode(), new.encode()
+        self._call("C_SetPIN", ULONG(session), raw[0], ULONG(len(raw[0])), raw[1], ULONG(len(raw[1])))
 
     # sessions
 

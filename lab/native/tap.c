@@ -5,6 +5,7 @@
  *   LAB_TAP_DIR       folder of the files calls-<pid>.rows (calls-<pid>-2.rows, ... where the name is taken)
  *   LAB_TAP_KEY       32 hexadecimal digits, the key of the tags; absent: random, of this process and its children
  *   LAB_TAP_LOCKING   os | none: what C_Initialize declares instead of what its caller asked; pReserved is kept
+ *   LAB_TAP_SESSIONS  read-write: what each C_OpenSession asks for, whatever its caller did
  *   LAB_TAP_INIT      init string that C_Initialize gets in pReserved where its caller gives none: NSS cannot do without,
  *                     and OpenSSL's libraries and p11-kit have none to give
  *   LAB_TAP_ROWS      rows for which each process reserves addresses; 16 Mi by default
@@ -128,6 +129,24 @@ static CK_RV initialize(CK_RV (*real)(CK_VOID_PTR), CK_VOID_PTR asked)
     return real ? real(arguments_told(asked, &changed)) : CKR_FUNCTION_NOT_SUPPORTED;
 }
 
+static CK_FLAGS more_session_flags;
+
+static CK_RV plain_open_session(CK_SLOT_ID slot, CK_FLAGS flags, CK_VOID_PTR application, CK_NOTIFY notify,
+                                CK_SESSION_HANDLE_PTR session)
+{
+    return plain_real.C_OpenSession
+               ? plain_real.C_OpenSession(slot, flags | more_session_flags, application, notify, session)
+               : CKR_FUNCTION_NOT_SUPPORTED;
+}
+
+static CK_RV modern_open_session(CK_SLOT_ID slot, CK_FLAGS flags, CK_VOID_PTR application, CK_NOTIFY notify,
+                                 CK_SESSION_HANDLE_PTR session)
+{
+    return modern_real.C_OpenSession
+               ? modern_real.C_OpenSession(slot, flags | more_session_flags, application, notify, session)
+               : CKR_FUNCTION_NOT_SUPPORTED;
+}
+
 static CK_RV plain_initialize(CK_VOID_PTR init_args)
 {
     return initialize(plain_real.C_Initialize, init_args);
@@ -163,7 +182,8 @@ static void *own_list(struct function_list *real)
 #define FUNCTION3 FUNCTION
 #define FUNCTION(name, parameters, arguments, before, after)                                                           \
     if (NUMBER_##name != NUMBER_C_GetFunctionList && NUMBER_##name != NUMBER_C_Initialize &&                           \
-        NUMBER_##name != NUMBER_C_GetInterface && NUMBER_##name != NUMBER_C_GetInterfaceList)                          \
+        NUMBER_##name != NUMBER_C_OpenSession && NUMBER_##name != NUMBER_C_GetInterface &&                             \
+        NUMBER_##name != NUMBER_C_GetInterfaceList)                                                                    \
         modern.name = modern_real.name;
 #include "functions.def"
 #undef FUNCTION
@@ -270,6 +290,12 @@ static bool read_locking(const char *text)
     return locking_override != DECLARE_NONE || !strcmp(text, "none");
 }
 
+static bool read_sessions(const char *text)
+{
+    more_session_flags = text ? CKF_RW_SESSION : 0;
+    return !text || !strcmp(text, "read-write");
+}
+
 static void *symbol(const char *name)
 {
     void *found = dlsym(module, name);
@@ -308,6 +334,8 @@ static const char *load_module(const char **detail)
         return "LAB_TAP_ROWS is not a number of rows";
     if (!read_locking(*detail = getenv("LAB_TAP_LOCKING")))
         return "LAB_TAP_LOCKING is neither os nor none";
+    if (!read_sessions(*detail = getenv("LAB_TAP_SESSIONS")))
+        return "LAB_TAP_SESSIONS is not read-write";
     *detail = NULL;
     if (!keep_init_string(getenv("LAB_TAP_INIT")))
         return "no memory for LAB_TAP_INIT";
@@ -332,6 +360,8 @@ static const char *load_module(const char **detail)
     plain = plain_real;
     plain.C_Initialize = plain_initialize;
     modern.C_Initialize = modern_initialize;
+    plain.C_OpenSession = plain_open_session;
+    modern.C_OpenSession = modern_open_session;
     plain.C_GetFunctionList = modern.C_GetFunctionList = get_function_list;
     plain.C_GetInterfaceList = modern.C_GetInterfaceList = get_interface_list;
     plain.C_GetInterface = modern.C_GetInterface = get_interface;

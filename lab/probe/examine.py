@@ -2,32 +2,37 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-import select
 import shutil
 import signal
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 from lab import program
+from lab.errors import LabFault
 from lab.probe.examination import Examined
-from lab.probe.line import Judgement, Line, judged
+from lab.probe.line import Judgement, Line, explained, judged
+from lab.probe.listening import Listening, Why
 from lab.probe.order import StageOrder
-from lab.probe.seen import Seen, gather
-from lab.process.stacks import save_stack
+from lab.probe.repeats import with_proof
+from lab.probe.seen import Seen, gather, hangs_by_itself
+from lab.process.stacks import outer, save_stack
 from lab.record.mechanisms import Mechanism
 from lab.record.verify import is_right
 from lab.tokens.model import Token
 from lab.topology.line import KeeperLine
 
 PATIENCE_S: Final = 3.0
-"""Of a stage with one process or call."""
-STAGE_S: Final = 12.0
-"""After which a stage itself hangs: it may wait for several that do."""
-_MOST_EVENTS: Final = 1 << 16
+"""For one process or call of a stage."""
+_SHORT_S: Final = 1.0
+"""The same, once the module was seen to hang in a process that does all by the book: it is known, and time is short."""
+_STAGE: Final = 5
+_QUIET: Final = 2
+"""Times the patience: after which a stage itself hangs, for it may wait for several that do; and without a word."""
 
 
 @dataclass(frozen=True)
@@ -39,13 +44,17 @@ class Bed:
     mechanism: Mechanism | None  # that it signs a digest with: ECDSA, RSA_PKCS
     public_pem: str  # of the key
     most_sessions: int
+    no_key: str = "There is no key to sign with."  # why key is None
     children: int = 50
     may_create: bool = True  # session objects
     patience_s: float = PATIENCE_S
 
 
-NO_KEY: Final = Judgement("not-exercised", "There is no key to sign with.")
 NO_TIME: Final = Judgement("not-exercised", "No time was left for it.")
+
+
+class Interrupted(Exception):
+    """The user wants the end."""
 
 
 def examine(
@@ -54,38 +63,40 @@ def examine(
     keeper: KeeperLine,
     private: Path,
     until_s: float,
-    progress: Callable[[Line], None],
-) -> tuple[list[Examined], dict[str, Seen]]:
-    """All lines, in their order, and what each stage saw. A stage that several lines share is done once.
+    interrupt: int,
+    seen: dict[str, Seen],
+) -> Iterator[Examined]:
+    """All lines, in their order. What each stage saw goes into `seen`; one that several lines share is done once.
 
-    until_s: instant of time.monotonic(); lines that it leaves no time for are not exercised, and say so.
-    Raises LabFault.
+    until_s: instant of time.monotonic(); lines that it leaves no time for are not exercised, and say so. interrupt:
+    readable when the user wants the end. Raises Interrupted or LabFault, in the midst of a stage.
     """
-    seen: dict[str, Seen] = {}
-    found = []
     for line in lines:
-        progress(line)
+        stages = (line.stage, *line.also)
         if line.needs_key and bed.key is None:
-            found.append(Examined.of(line, NO_KEY))
+            yield Examined.of(line, Judgement("not-exercised", bed.no_key))
             continue
-        for stage in (line.stage, *line.also):
+        for stage in stages:
             left_s = until_s - time.monotonic()
             if stage not in seen and left_s > 0:
-                seen[stage] = _stage(bed, stage, keeper, private / stage, min(STAGE_S, left_s))
-        if all(stage in seen for stage in (line.stage, *line.also)):
-            found.append(Examined.of(line, judged(line, *(seen[stage] for stage in (line.stage, *line.also)))))
+                seen[stage] = _stage(bed, stage, keeper, private / stage, left_s, interrupt)
+                if hangs_by_itself(seen[stage]):
+                    bed = replace(bed, patience_s=min(bed.patience_s, _SHORT_S))
+        if line.stage in seen:
+            saw = [seen.get(stage, Seen()) for stage in stages]  # of further stages the judge takes what there is
+            yield Examined.of(line, explained(judged(line, *saw), *saw))
         else:
-            found.append(Examined.of(line, NO_TIME))
-    return found, seen
+            yield Examined.of(line, NO_TIME)
 
 
-def _stage(bed: Bed, stage: str, keeper: KeeperLine, folder: Path, patience_s: float) -> Seen:
+def _stage(bed: Bed, stage: str, keeper: KeeperLine, folder: Path, most_s: float, interrupt: int) -> Seen:
     folder.mkdir(mode=0o700)
     try:
         access = bed.token.restore(folder / "token", bed.key)
         order = StageOrder(
             stage=stage,
             folder=str(folder),
+            token=str(folder / "token"),
             module=str(access.module),
             token_label=access.token_label,
             key_label=access.key_label,
@@ -102,68 +113,64 @@ def _stage(bed: Bed, stage: str, keeper: KeeperLine, folder: Path, patience_s: f
             beside=access.beside,
             mounts=access.mounts,
         )
-        return _checked(bed, _play(order, access.environment, keeper, folder, patience_s))
+        return _checked(bed, _play(order, access.environment, keeper, folder, most_s, interrupt))
     finally:
         keeper.end_all()
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def _checked(bed: Bed, seen: Seen) -> Seen:
-    """With each signature looked at, by code that shares nothing with the module."""
+    """With each signature looked at, by code that shares nothing with the module, and repeated nonces proven."""
     if bed.mechanism is None:
         return seen
     signature, pem = bed.mechanism, bed.public_pem
     outputs = [
         replace(one, right=is_right(signature, pem, one.data, one.value)) if one.data else one for one in seen.outputs
     ]
-    return replace(seen, outputs=tuple(outputs), public_pem=pem)
+    return with_proof(replace(seen, outputs=tuple(outputs), public_pem=pem))
 
 
 def _play(
-    order: StageOrder, environment: Mapping[str, str], keeper: KeeperLine, folder: Path, patience_s: float
+    order: StageOrder,
+    environment: Mapping[str, str],
+    keeper: KeeperLine,
+    folder: Path,
+    most_s: float,
+    interrupt: int,
 ) -> Seen:
     given, to_give = os.pipe()
     events, to_say = os.pipe()
     errors = os.open(folder / "stderr.log", os.O_WRONLY | os.O_CREAT, 0o600)
     try:
-        command = program.command("lab.probe.stage")
-        pid = keeper.spawn(command, {**keeper.environment, **environment}, [given, errors, to_say])
+        pid = keeper.spawn(
+            program.command("lab.probe.stage"), {**keeper.environment, **environment}, [given, errors, to_say]
+        )
         for end in (given, errors, to_say):
             os.close(end)
-        with os.fdopen(to_give, "wb") as pipe:
+        with contextlib.suppress(BrokenPipeError), os.fdopen(to_give, "wb") as pipe:
             pipe.write(order.to_json().encode())
-        said = _listen(events, time.monotonic() + patience_s)
-        return _whole(gather(said), keeper, pid, folder)
+        heard = Listening(events, keeper, pid, interrupt)
+        late_s = time.monotonic() + min(most_s, _STAGE * order.patience_s)
+        why = heard.until(late_s, _QUIET * order.patience_s)
+        if why == "interrupted":
+            raise Interrupted
+        seen = gather(heard.lines)
+        return seen if why == "complete" else _cut_off(seen, why, keeper, pid, folder)
     finally:
         os.close(events)
 
 
-def _listen(events: int, until_s: float) -> list[bytes]:
-    """All that is said until the last process of the stage has closed its end, or the time is over."""
-    said = b""
-    while (left_s := until_s - time.monotonic()) > 0:
-        if not select.select([events], [], [], left_s)[0]:
-            break
-        piece = os.read(events, _MOST_EVENTS)
-        if not piece:
-            break
-        said += piece
-        if said.endswith(b'{"fact":"complete","value":true}\n'):
-            break
-    return said.splitlines(keepends=True)
-
-
-def _whole(seen: Seen, keeper: KeeperLine, pid: int, folder: Path) -> Seen:
-    """With the reason where the stage did not come to its end."""
-    if seen.facts.get("complete"):
-        return seen
-    last = next((call.name for call in reversed(seen.calls) if call.who == "parent" and call.ckr is None), "")
+def _cut_off(seen: Seen, why: Why, keeper: KeeperLine, pid: int, folder: Path) -> Seen:
+    """With the reason why the stage did not come to its end."""
+    if seen.facts.get("fault"):
+        raise LabFault(str(seen.facts["fault"]))
+    last = next((call.name for call in reversed(seen.calls) if call.pid == pid and call.ckr is None), "")
     where = f" in {last}" if last else ""
-    status = keeper.ended(pid)
+    status = keeper.ended(pid, wait=why == "ended")
     if status is None:
         file = folder / "stack.txt"
         save_stack(pid, file)
-        return replace(seen, cut_off=f"hung{where}", stack=file.read_text(errors="replace"))
+        return replace(seen, cut_off=f"hung{where}", stack=outer(file.read_text(errors="replace")))
     code = os.waitstatus_to_exitcode(status)
     if code < 0:
         return replace(seen, cut_off=f"crashed with {signal.Signals(-code).name}{where}")

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from lab.probe.seen import Seen
+from lab.probe.seen import Seen, trouble
 
 Verdict = Literal["conforms", "violates", "undefined", "not-exercised"]
 Group = Literal["fork", "threads", "sessions", "randomness", "claims"]
@@ -44,3 +44,11 @@ def judged(line: Line, *seen: Seen) -> Judgement:
         return line.judge(*seen)
     except Exception as problem:  # what a judge trips over must not look like conformance
         return Judgement("not-exercised", f"The judge failed with {type(problem).__name__}: {problem}")
+
+
+def explained(judgement: Judgement, *seen: Seen) -> Judgement:
+    """With the reason where nothing was seen: what the module did to a process that did all by the book."""
+    if judgement != NOT_SEEN:
+        return judgement
+    reasons = [reason for one in seen if (reason := trouble(one))]
+    return Judgement("not-exercised", f"Not reached: {reasons[0]}.") if reasons else judgement

@@ -14,6 +14,7 @@ class StageOrder:
 
     stage: str
     folder: str  # private, for what the stage leaves for the coordinator: stacks
+    token: str  # folder with the token's files, as restore() made it
     module: str
     token_label: str
     key_label: str  # "" where there is no key to sign with

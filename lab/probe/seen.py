@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import json
 import signal
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from lab.record.names import ckr_name
@@ -84,6 +84,10 @@ class Seen:
     def end(self, who: str) -> End | None:
         return next((end for end in self.ends if end.who == who), None)
 
+    @property
+    def without_outputs(self) -> Seen:
+        return replace(self, outputs=())
+
     def to_json(self) -> dict[str, Any]:
         """Without the outputs; each call's answer also by its name, null where it did not return."""
         calls = [{**asdict(call), "answer": None if call.ckr is None else ckr_name(call.ckr)} for call in self.calls]
@@ -104,16 +108,13 @@ def say(**event: Any) -> bytes:
 
 
 def gather(lines: Iterable[bytes]) -> Seen:
-    """What the events of one stage amount to. A last line that was cut off is left out."""
+    """What the events of one stage amount to. What is no event (a cut line, a module's own) is left out."""
     begun: dict[tuple[int, int], Call] = {}
     answered: dict[tuple[int, int], Call] = {}
     ends: list[End] = []
     facts: dict[str, Any] = {}
     outputs: list[Output] = []
-    for line in lines:
-        if not line.endswith(b"\n"):
-            continue
-        event = json.loads(line)
+    for event in _events(lines):
         if "begun" in event:
             key = (event["pid"], event["begun"])
             begun[key] = Call(event["who"], event["pid"], event["call"], None, event.get("facts", {}))
@@ -130,3 +131,47 @@ def gather(lines: Iterable[bytes]) -> Seen:
             outputs.append(Output(event["who"], bytes.fromhex(event["output"]), data))
     calls = tuple(answered.get(key, call) for key, call in begun.items())
     return Seen(calls, tuple(ends), facts, tuple(outputs))
+
+
+def by_the_book(seen: Seen) -> list[Call]:
+    """Calls of parents, before any child of theirs: nothing that others do can excuse how these end."""
+    return [call for call in seen.calls if call.who == "parent" or call.who.startswith("parent (")]
+
+
+def death(seen: Seen, who: str) -> str:
+    """How a process ended that did not end orderly, and in which call; "" for one that did, or is not known."""
+    end = seen.end(who)
+    if end is None or end.orderly:
+        return ""
+    within = next((call.name for call in reversed(seen.calls) if call.pid == end.pid and call.ckr is None), None)
+    return f"{who} {end.words}" + (f" in {within}" if within else "")
+
+
+def trouble(seen: Seen) -> str:
+    """Why a stage did not come to something: a parent's crash, hang or refused call; "" where there was none."""
+    if seen.cut_off:
+        return f"the process {seen.cut_off}"
+    for call in by_the_book(seen):
+        if call.ckr is None:
+            return death(seen, call.who) or f"{call.name} of the {call.who} never returned"
+        if call.ckr:
+            inner = call.facts.get("in")
+            where = f"{call.name} ({inner})" if inner else call.name
+            return f"{where} of the {call.who} answered {ckr_name(call.ckr)}"
+    return str(seen.facts.get("refused", ""))
+
+
+def hangs_by_itself(seen: Seen) -> bool:
+    """Whether a parent hung in a call of its own."""
+    hung = {end.who for end in seen.ends if end.how == "hang"}
+    return seen.cut_off.startswith("hung") or any(call.ckr is None and call.who in hung for call in by_the_book(seen))
+
+
+def _events(lines: Iterable[bytes]) -> Iterator[dict[str, Any]]:
+    for line in lines:
+        try:
+            event = json.loads(line) if line.endswith(b"\n") else None
+        except ValueError:
+            continue
+        if isinstance(event, dict):
+            yield event

@@ -22,3 +22,14 @@ def save_stack(pid: int, file: Path) -> bool:
         return False
     file.write_bytes(done.stdout or b"no stack: " + done.stderr)
     return bool(done.stdout)
+
+
+def outer(stack: str) -> str:
+    """Without the frames below a call by ctypes, which are the lab's own interpreter."""
+    kept, skips = [], False
+    for line in stack.splitlines():
+        skips = skips and not line.startswith("TID")
+        if not skips:
+            kept.append(line)
+        skips |= " ffi_call" in line
+    return "\n".join(kept)

@@ -22,16 +22,20 @@ from lab.errors import LabFault, ScenarioError
 RESULTS = Path("results")
 
 
-def create(out: Path | None, name: str, text: str, now: datetime) -> Path:
-    """Makes the run folder: `out`, or results/<utc>-<name>-<hash>. Raises ScenarioError where it cannot be made."""
+def create(out: Path | None, name: str, text: str, now: datetime, inside: Sequence[str] = ("trials", "keys")) -> Path:
+    """Makes the run folder: `out`, or results/<utc>-<name>-<hash>, with its folders inside.
+
+    Raises ScenarioError where it cannot be made.
+    """
     folder = out or RESULTS / f"{now:%Y%m%dT%H%M%SZ}-{slug(name)}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
     try:
         if out is None:
             folder = _free(folder)
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise ScenarioError(f"--out: {folder} exists and is not empty; earlier runs are never overwritten")
-        (folder / "trials").mkdir(parents=True)
-        (folder / "keys").mkdir()
+        folder.mkdir(parents=True, exist_ok=True)
+        for each in inside:
+            (folder / each).mkdir()
     except OSError as error:
         raise ScenarioError(f"--out: {folder} cannot be made: {error.strerror}") from None
     return folder.resolve()

@@ -9,7 +9,6 @@ import ctypes
 import ctypes.util
 import os
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
@@ -19,6 +18,7 @@ from typing import Any, Final
 
 from lab.errors import ScenarioError
 from lab.record.manifest import sha256
+from lab.tokens.installed import package_of
 from lab.tokens.needs import ArmSettings, TlsSettings
 
 # OpenSSL_version(3): 'OPENSSLDIR: "..."', 'ENGINESDIR: "..."' and 'MODULESDIR: "..."'
@@ -194,15 +194,5 @@ def version_of(library: Path) -> str | None:
 
     Neither an engine nor a provider tells its version without being loaded.
     """
-    if shutil.which("dpkg-query") is None:
-        return None
-    owner = _said("dpkg-query", "--search", str(library))
-    return _said("dpkg-query", "--show", "--showformat=${Version}", owner.rpartition(": ")[0]) if owner else None
-
-
-def _said(*command: str) -> str | None:
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_PATIENCE_S, check=False)
-    except subprocess.TimeoutExpired:
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None
+    package = package_of(library)
+    return package[1] if package else None

@@ -19,6 +19,9 @@ from lab.tokens.objects import new_id
 from lab.tokens.request import Request, Task, uses_of
 from lab.tokens.throwaway import ask, prepared
 
+READ_WRITE: Final = {"LAB_TAP_SESSIONS": "read-write"}
+"""By the tap, as OpenSSL's libraries open the sessions that they like."""
+
 
 class Module:
     """A token that outlives the run. Every trial uses the same one: there is nothing to restore."""
@@ -28,6 +31,7 @@ class Module:
     def __init__(self, settings: TokenSettings) -> None:
         self._settings = settings
         self._generated: tuple[str, ...] = ()
+        self.timeout_s: float | None = None  # of one question to it; None: the usual
 
     def check(
         self,
@@ -79,7 +83,7 @@ class Module:
             self._token_label(),
             read_pin(self._settings),
             self._key_label(key) if key else "",
-            self._environment(),
+            {**self._environment(), **(READ_WRITE if self._settings.read_write else {})},
             self._settings.init_string,
         )
 
@@ -111,12 +115,19 @@ class Module:
             pin=read_pin(self._settings).reveal(),
             pin_key="token.pin_env" if self._settings.pin_env else "token.pin_file",
             init_string=self._settings.init_string,
+            read_write=bool(self._settings.read_write),
             keys={name: self._key_label(name) for name in sorted(keys)},
             uses=uses,
             mechanisms=mechanisms,
             ids=ids,
         )
-        return ask(request, self._environment(), without=self._settings.pin_env, user=user)
+        return ask(
+            request,
+            self._environment(),
+            without=self._settings.pin_env,
+            timeout_s=self.timeout_s,
+            user=user,
+        )
 
     @property
     def path(self) -> Path:

@@ -26,6 +26,10 @@ GENERATION_S: Final = 5.0
 """More for each key that may have to be made: RSA-4096 takes a software token a second or more."""
 
 
+class Broke(ScenarioError):
+    """The module crashed, hung or ended its process in the throw-away process."""
+
+
 def _as(user: str | None) -> dict[str, Any]:
     if user is None:
         return {}
@@ -66,19 +70,19 @@ def ask(
     except subprocess.TimeoutExpired as expired:
         said = expired.stderr or b""
         where = _last_function(said.decode(errors="replace") if isinstance(said, bytes) else said)
-        raise ScenarioError(f"token.path: {request.module} did not answer within {timeout_s:g} s, in {where}") from None
+        raise Broke(f"token.path: {request.module} did not answer within {timeout_s:g} s, in {where}") from None
     finally:
         _end(process)
     if process.returncode < 0:
         name = signal.Signals(-process.returncode).name
-        raise ScenarioError(f"token.path: {request.module} crashed with {name} in {_last_function(err)}")
+        raise Broke(f"token.path: {request.module} crashed with {name} in {_last_function(err)}")
     try:
         answer = json.loads(out)
     except ValueError:
-        raise LabFault(
-            f"the process that maps {request.module} ended with status {process.returncode} and no answer, "
-            f"in {_last_function(err)}"
-        ) from None
+        message = f"ended with status {process.returncode} and no answer, in {_last_function(err)}"
+        if MARK in err and "Traceback" not in err:  # it was in the module's hands
+            raise Broke(f"token.path: {request.module} {message}") from None
+        raise LabFault(f"the process that maps {request.module} {message}") from None
     if fault := answer.get("fault"):
         raise LabFault(fault)
     if error := answer.get("error"):

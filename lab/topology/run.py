@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import secrets
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -96,7 +96,13 @@ Progress = Callable[[PlannedTrial, TrialRecord | None], None]
 @contextmanager
 def kept(scenario: Scenario) -> Iterator[tuple[KeeperLine, Path]]:
     """A keeper, and a private folder that is gone afterwards, whatever happens in between."""
-    pins = {arm.token.pin_env for arm in scenario.arms if arm.token and arm.token.pin_env}
+    with kept_without({arm.token.pin_env for arm in scenario.arms if arm.token and arm.token.pin_env}) as keeper:
+        yield keeper
+
+
+@contextmanager
+def kept_without(pins: Collection[str]) -> Iterator[tuple[KeeperLine, Path]]:
+    """As kept(); `pins` are the variables that hold PINs, which nothing that the keeper starts is to see."""
     with KeeperLine(without=pins) as line:
         private = Path(tempfile.gettempdir()).absolute() / f"lab-token-{secrets.token_hex(8)}"
         line.guard(private)  # before it is there, so there is no moment in which it could be left behind

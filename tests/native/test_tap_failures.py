@@ -24,6 +24,7 @@ FIRST_STEP = 256 << 10  # ROWS_STEP_BYTES of rows.h: what a new file is given
         ({"LAB_TAP_KEY": "short"}, "LAB_TAP_KEY is not 32 hexadecimal digits"),
         ({"LAB_TAP_KEY": "0" * 33}, "LAB_TAP_KEY is not 32 hexadecimal digits"),
         ({"LAB_TAP_LOCKING": "perhaps"}, "LAB_TAP_LOCKING is neither os nor none: perhaps"),
+        ({"LAB_TAP_SESSIONS": "perhaps"}, "LAB_TAP_SESSIONS is not read-write: perhaps"),
         ({"LAB_TAP_ROWS": "many"}, "LAB_TAP_ROWS is not a number of rows: many"),
         ({"LAB_TAP_ROWS": "0"}, "LAB_TAP_ROWS is not a number of rows: 0"),
         ({"LAB_TAP_ROWS": "-1"}, "LAB_TAP_ROWS is not a number of rows: -1"),

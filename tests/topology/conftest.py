@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
@@ -13,6 +12,8 @@ from typing import Any
 import pytest
 
 from lab.tokens.model import TokenAccess
+from lab.tokens.softhsm import SoftHsm
+from tests.combined import Sealed, Tables, inline, run
 from tests.mischief import mischief_module
 from tests.runs import Place
 from tests.tokens.conftest import access, golden
@@ -39,21 +40,32 @@ class Mischief:
     def environment(self) -> dict[str, str]:
         return {PIN_VARIABLE: self.access.pin.reveal()}
 
-    def scenario(self, mischief: str, tables: str, who: str = "child", once: bool = True) -> Path:
-        """`mischief` as in mischief.c; it happens in one process of each run, or (once is False) in all."""
-        path = self.folder / "mischief.toml"
+    def token(self, mischief: str, who: str = "child", mark: str | None = "happened") -> dict[str, Any]:
+        """The [token] table. `mischief` as in mischief.c.
+
+        It happens in one process of those that share the file `mark`, which is made then, or (None) in all.
+        """
         settings: Mapping[str, Any] = {
             **self.access.environment,
             "MISCHIEF_MODULE": str(self.access.module),
             "MISCHIEF": mischief,
             "MISCHIEF_WHO": who,
-            **({"MISCHIEF_ONCE": str(self.folder / "happened")} if once else {}),
+            **({"MISCHIEF_ONCE": str(self.folder / mark)} if mark else {}),
         }
-        inline = ", ".join(f"{name} = {json.dumps(value)}" for name, value in settings.items())
-        path.write_text(
-            f'blocks = 1\n[token]\nkind = "module"\npath = "{self.module}"\ntoken_label = "{self.access.token_label}"\n'
-            f'pin_env = "{PIN_VARIABLE}"\nkey_label = "ec-p256"\nenvironment = {{ {inline} }}\n{tables}'
-        )
+        return {
+            "kind": "module",
+            "path": str(self.module),
+            "token_label": self.access.token_label,
+            "pin_env": PIN_VARIABLE,
+            "key_label": "ec-p256",
+            "environment": settings,
+        }
+
+    def scenario(self, mischief: str, tables: str, who: str = "child", once: bool = True) -> Path:
+        """The path of a scenario of one arm: it happens in one process of each run, or (once is False) in all."""
+        path = self.folder / "mischief.toml"
+        token = inline(self.token(mischief, who, "happened" if once else None))
+        path.write_text(f"blocks = 1\ntoken = {token}\n{tables}")
         return path
 
     @property
@@ -64,6 +76,32 @@ class Mischief:
 @pytest.fixture
 def mischief(tmp_path: Path, mischief_module: Path, access: TokenAccess) -> Mischief:
     return Mischief(tmp_path, mischief_module, access)
+
+
+@dataclass(frozen=True)
+class Deaths:
+    """Runs of several arms, in each of which one process meets its own mischief, in one run of the lab."""
+
+    folder: Path
+    module: Path
+    golden: SoftHsm
+
+    def run(
+        self, name: str, base: str, mischiefs: Mapping[str, str], tables: Tables, *options: str
+    ) -> dict[str, Sealed]:
+        """Each arm by its name, as in `mischiefs`. Fails where a mischief did not happen."""
+        folder = self.folder / name
+        folder.mkdir()
+        mischief = Mischief(folder, self.module, self.golden.restore(folder / "token", "ec-p256"))
+        arms = {arm: {**tables, "token": mischief.token(word, mark=arm)} for arm, word in mischiefs.items()}
+        done = run(folder, base, arms, environment=mischief.environment)
+        assert [arm for arm in arms if not (folder / arm).exists()] == []
+        return done
+
+
+@pytest.fixture(scope="module")
+def deaths(tmp_path_factory: pytest.TempPathFactory, mischief_module: Path, golden: SoftHsm) -> Deaths:
+    return Deaths(tmp_path_factory.mktemp("deaths"), mischief_module, golden)
 
 
 @pytest.fixture

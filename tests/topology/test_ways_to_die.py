@@ -1,4 +1,4 @@
-"""Ways to die, in a table. Nothing recorded is ever lost, the outcome has a name, and nothing is left behind."""
+"""Ways to die. Nothing recorded is ever lost, the outcome has a name, and nothing is left behind."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import shlex
 import signal
 import subprocess
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
@@ -16,64 +15,13 @@ import pytest
 
 from lab import program
 from lab.record.names import FUNCTION_NUMBER
-from tests.runs import Place, balanced, shared_memory
+from tests.runs import Place, balanced
 from tests.topology.conftest import Mischief
 
 OPEN = '[load]\nmode = "open"\nrate_hz = 300\nwarmup_s = 0\nduration_s = 0.5\n'
 CLOSED = '[load]\nmode = "closed"\nwarmup_s = 0\nduration_s = 0.3\n'
 RELOADED = '[context]\npolicy = "reinit"\n'  # the root maps the module too, so it can tell who is a child
 LONG = '[load]\nmode = "open"\nrate_hz = 100\nwarmup_s = 0\nduration_s = 30\n'
-
-
-@dataclass(frozen=True)
-class Death:
-    """How one worker dies, and what the record must say of it."""
-
-    mischief: str
-    end: str
-    status: int
-    layer: str
-    code: str
-    last_call: str | None
-
-
-DEATHS = {
-    "SIGSEGV in a signature": Death("sigsegv@C_Sign#9", "signal", signal.SIGSEGV, "signal", "SIGSEGV", "C_Sign"),
-    "SIGKILL in a signature": Death("sigkill@C_Sign#9", "signal", signal.SIGKILL, "signal", "SIGKILL", "C_Sign"),
-    "exit(0) in the middle": Death("exit0@C_Sign#9", "exit", 0, "exit", "exit status 0 in mid-operation", "C_Sign"),
-    "a hang in a C call": Death("hang@C_Sign#9", "hang", 0, "hang", "hung in C_Sign", "C_Sign"),
-    "a fork whose parent dies": Death(
-        "fork-and-die@C_Sign#9", "exit", 3, "exit", "exit status 3 in mid-operation", "C_Sign"
-    ),
-    "SIGSEGV in the set-up": Death("sigsegv@C_Login#1", "signal", signal.SIGSEGV, "signal", "SIGSEGV", "C_Login"),
-    "a hang in the set-up": Death("hang@C_OpenSession#1", "hang", 0, "hang", "hung in C_OpenSession", "C_OpenSession"),
-}
-
-
-@pytest.mark.parametrize("death", DEATHS.values(), ids=DEATHS)
-@pytest.mark.parametrize("topology", ["prefork", "worker"])
-def test_a_worker_that_dies_is_named_counted_and_cleaned_up(
-    death: Death, topology: str, place: Place, mischief: Mischief
-) -> None:
-    before = shared_memory()
-    threads = 2 if topology == "worker" else 1
-    tables = f'[topology]\nkind = "{topology}"\nprocesses = 3\nthreads = {threads}\n{RELOADED}{OPEN}'
-    path = mischief.scenario(death.mischief, tables)
-    done = place.run(path, "--quiet", "--set", "timeout_s=4", environment=mischief.environment)
-    assert done.returncode == 0, done.stderr
-    assert mischief.happened
-    (arm,) = place.summary()["arms"].values()
-    assert balanced(arm)
-    assert arm["ok"] > 0
-    odd = [p for p in place.trial()["processes"] if p["end"] != "exit" or not p["finished"]]
-    assert [(p["end"], p["status"], p["last_call"]) for p in odd] == [(death.end, death.status, death.last_call)]
-    named = {(f["layer"], f["code"]): f["processes"] for f in arm["failures"]}
-    assert named[death.layer, death.code] == 1
-    if death.end == "hang":
-        (stack,) = place.out.glob("trials/*/stack-*.txt")
-        assert "mischief_hang" in stack.read_text()
-    assert place.leftovers() == []
-    assert shared_memory() <= before  # others may take theirs away meanwhile
 
 
 def test_the_call_that_killed_a_worker_is_the_last_row_of_its_calls(place: Place, mischief: Mischief) -> None:

@@ -11,7 +11,6 @@ from lab.probe.order import StageOrder
 from lab.probe.seen import say
 from lab.probe.stage.bench import EVENTS, Bench
 from lab.probe.stage.stages import STAGES
-from lab.process.beside import end_all, start_all
 from lab.process.mounts import enter
 from lab.process.own import die_with_parent, leave_no_core, let_stacks_be_read, raise_limit_of_files
 
@@ -26,11 +25,9 @@ def main() -> int:
     os.dup2(nothing, 1)  # a module that prints does not spoil the terminal
     try:
         enter(order.mounts)
-        beside = start_all(order.beside)
-        try:
-            STAGES[order.stage](Bench(order))
-        finally:
-            end_all(beside)
+        bench = Bench(order)
+        bench.start_programs()
+        STAGES[order.stage](bench)
     except (NotAModule, CryptokiError) as error:
         os.write(EVENTS, say(fact="refused", value=str(error)))
     except LabFault as fault:
@@ -41,4 +38,5 @@ def main() -> int:
 
 if __name__ == "__main__":
     sys.stdout.flush()
+    # Programs of the token die with this process: some would wait for the clients that a stage has left behind.
     os._exit(main())  # without the exit handlers of a module that may be broken by now

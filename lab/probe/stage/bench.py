@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import itertools
 import os
@@ -13,12 +14,14 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from lab.native.cryptoki import AttributeValue, CryptokiError
+from lab.native.cryptoki import AttributeValue, CryptokiError, NotAModule
 from lab.probe.order import StageOrder
 from lab.probe.seen import say
 from lab.probe.stage.module import CKA_CLASS, CKA_LABEL, CKO_PRIVATE_KEY, Module
+from lab.probe.stage.pristine import Pristine
+from lab.process.beside import Beside, end_all, start_all
 from lab.process.own import die_with_parent, let_stacks_be_read
-from lab.process.stacks import save_stack
+from lab.process.stacks import outer, save_stack
 
 EVENTS: Final = 3
 _MOST_STACK: Final = 2500
@@ -26,6 +29,8 @@ _MOST_STACK: Final = 2500
 _MOST_HANGS: Final = 2
 """After so many in one process the others get little time, or a module that always hangs would cost minutes."""
 _SHORT_S: Final = 1.0
+_LONGEST_S: Final = 10.0
+"""Of signing without end."""
 
 T = TypeVar("T")
 
@@ -41,6 +46,8 @@ class Bench:
         self.slot = 0
         self.session = 0
         self.key = 0
+        self.programs: list[Beside] = []  # what the token needs, running
+        self._pristine: Pristine | None = None
         self._numbers = itertools.count()
         self._signed = itertools.count()
 
@@ -49,7 +56,7 @@ class Bench:
         """Loaded when it is first asked for, which is announced as the call dlopen. Raises NotAModule."""
         loaded = self.call("dlopen", lambda: Module(Path(self.order.module)))
         if loaded is None:
-            raise SystemExit(os.EX_UNAVAILABLE)  # it has no function list, which was said
+            raise NotAModule("C_GetFunctionList is refused")
         return loaded
 
     def call(
@@ -69,10 +76,26 @@ class Bench:
         try:
             result = made()
         except CryptokiError as error:
-            os.write(EVENTS, say(answered=number, pid=pid, ckr=error.ckr))
+            where = {} if error.function == name else {"in": error.function}
+            os.write(EVENTS, say(answered=number, pid=pid, ckr=error.ckr, facts=where))
             return None
         os.write(EVENTS, say(answered=number, pid=pid, ckr=0, facts=describe(result) if describe else {}))
         return result
+
+    def answer(self, name: str, made: Callable[[], object], who: str | None = None, **facts: Any) -> int:
+        """Makes one call; its CKR code."""
+        ckr = 0
+
+        def told() -> None:
+            nonlocal ckr
+            try:
+                made()
+            except CryptokiError as error:
+                ckr = error.ckr
+                raise
+
+        self.call(name, told, who, **facts)
+        return ckr
 
     def fact(self, name: str, value: Any) -> None:
         """Something that is no call. Its name is the stage's own; a process of a scene adds the scene's."""
@@ -84,6 +107,7 @@ class Bench:
 
     def make_ready(self) -> bool:
         """Initialises, finds the token, opens a session, logs in and finds the key, where there is one to be found."""
+        _ = self.module  # loaded before the call is announced
         self.call("C_Initialize", self.initialize)
         return self.find_token() and self.log_in()
 
@@ -137,6 +161,33 @@ class Bench:
             self.output(value, data, who)
         return value is not None
 
+    def keep_signing(
+        self,
+        going: Callable[[int], bool],
+        most_s: float | None = None,
+        who: str | None = None,
+        session: int | None = None,
+    ) -> None:
+        """Signs as long as going(times) says, as one call C_Sign with the fact `times`. Of its outputs it says a few.
+
+        session: default its own, which only one thread may use. most_s: after which it ends all the same.
+        """
+        data, given = self.digest(), bytes.fromhex(self.order.prefix)
+        until_s = time.monotonic() + (most_s or _LONGEST_S)
+        last: list[bytes] = []
+
+        def signing() -> int:
+            times = 0
+            while going(times) and time.monotonic() < until_s:
+                self.begin_to_sign(session)
+                last[:] = [*last[-1:], self.module.sign(session or self.session, given + data)]
+                times += 1
+            return times
+
+        self.call("C_Sign", signing, who, describe=lambda times: {"times": times})
+        for value in last:
+            self.output(value, data, who)
+
     def fork(self, who: str, does: Callable[[], object]) -> Child:
         """Starts a child that does something and ends with status 0. It must be waited for."""
         parent, pid = os.getpid(), os.fork()
@@ -159,12 +210,33 @@ class Bench:
     def act(self, scene: str, does: Callable[[], object], patience_s: float | None = None) -> None:
         """Has a parent of its own, which maps the module for itself, do something: what it breaks ends with it.
 
-        Names of its processes and facts have the scene's name after them: `parent (exit)`, `child (exit)`.
+        Names of its processes and facts have the scene's name after them: `parent (exit)`, `child (exit)`. After
+        several that hung there is no further one.
         """
+        if self.hangs >= _MOST_HANGS:
+            return
+        self._start_afresh()
         self.scene = f" ({scene})"
         acting = self.fork("parent", does)
         self.scene = ""
         acting.wait(time.monotonic() + (patience_s or 2 * self.patience_s))
+
+    def start_programs(self) -> None:
+        """What the token needs beside it. Raises LabFault."""
+        self.programs = start_all(self.order.beside)
+
+    def _start_afresh(self) -> None:
+        """The token as it was, whatever an earlier scene did to its files and programs."""
+        token, folder = Path(self.order.token), Path(self.order.folder)
+        end_all(self.programs)
+        for order in self.order.beside:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(order.ready)
+        if self._pristine is None:
+            self._pristine = Pristine(token, folder / "pristine")
+        else:
+            self._pristine.bring_back()
+        self.start_programs()
 
     @property
     def patience_s(self) -> float:
@@ -178,27 +250,32 @@ class Child:
     def __init__(self, bench: Bench, who: str, pid: int) -> None:
         self.who, self.pid = who, pid
         self._bench = bench
-        self._handle = os.pidfd_open(pid)
+        self.handle = os.pidfd_open(pid)
 
-    def wait(self, until_s: float | None = None) -> None:
+    def has_ended(self, patience_s: float) -> bool:
+        """Whether it has ended, or does within that time. It is still to be waited for."""
+        return bool(select.select([self.handle], [], [], patience_s)[0])
+
+    def wait(self, until_s: float | None = None, patience: float = 1) -> None:
         """Waits and says how it ended. One that takes longer than the bench's patience hangs: it is ended.
 
-        until_s: instant of time.monotonic(), of several that are waited for together.
+        until_s: instant of time.monotonic(), of several that are waited for together. patience: times the bench's,
+        for a child that waits for children itself.
         """
-        patience_s = self._bench.patience_s if until_s is None else max(0.0, until_s - time.monotonic())
-        stack, hung = "", not select.select([self._handle], [], [], patience_s)[0]
+        patience_s = self._bench.patience_s * patience if until_s is None else max(0.0, until_s - time.monotonic())
+        stack, hung = "", not self.has_ended(patience_s)
         if hung:
             self._bench.hangs += 1
             if self._bench.hangs <= _MOST_HANGS:
                 file = Path(self._bench.order.folder) / f"stack-{self.pid}.txt"
                 save_stack(self.pid, file)
-                stack = file.read_text(errors="replace")[:_MOST_STACK]
-            signal.pidfd_send_signal(self._handle, signal.SIGKILL)
+                stack = outer(file.read_text(errors="replace"))[:_MOST_STACK]
+            signal.pidfd_send_signal(self.handle, signal.SIGKILL)
         status = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
-        os.close(self._handle)
+        os.close(self.handle)
         how = "hang" if hung else "signal" if status < 0 else "exit"
         os.write(EVENTS, say(end=self.who, pid=self.pid, how=how, status=0 if hung else abs(status), stack=stack))
 
     def kill(self, number: int) -> None:
         """Sends it a signal."""
-        signal.pidfd_send_signal(self._handle, number)
+        signal.pidfd_send_signal(self.handle, number)

@@ -44,6 +44,9 @@ class Module(Cryptoki):
         self._call("C_GetSessionInfo", ULONG(session), ctypes.byref(info))
         return SessionInfo(info.slot, info.state)
 
+    def close_all_sessions(self, slot: int) -> None:
+        self._call("C_CloseAllSessions", ULONG(slot))
+
     def random(self, session: int, length: int) -> bytes:
         """C_GenerateRandom."""
         buffer = ctypes.create_string_buffer(length)

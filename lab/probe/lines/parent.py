@@ -1,0 +1,168 @@
+"""Judges of what a child does to its parent, and of what both do side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from lab.probe.line import NOT_SEEN, Judgement, Line, Verdict
+from lab.probe.lines.fork import APPLICATIONS
+from lab.probe.lines.words import ALREADY_INITIALIZED, answer, harm, work
+from lab.probe.seen import Seen, death
+
+_STARTS: Final = ("C_Initialize", "C_Login")
+_FINALIZE: Final = "PKCS #11 v2.40 base, 5.4 C_Finalize; v2.20, 6.6.1"
+
+
+def unharmed(scenes: tuple[str, ...], otherwise: Verdict) -> Callable[[Seen], Judgement]:
+    """A judge of the parents of these scenes; `otherwise` is its verdict where one of them is harmed."""
+
+    def judge(seen: Seen) -> Judgement:
+        found = {scene: harm(seen, scene) for scene in scenes}
+        harmed = [what for what in found.values() if what]
+        if harmed:
+            return Judgement(otherwise, "; ".join(harmed) + ".")
+        looked = [scene for scene, what in found.items() if what is not None]
+        if not looked:
+            return NOT_SEEN
+        # Killing itself is what such a child is for; dying in another way is its own harm, not its parent's.
+        odd = [death(seen, f"child ({scene})") for scene in looked if "SIG" not in scene]
+        after = f"After {' / '.join(looked)} of a child, the parent's sessions were there and logged in, and it signed."
+        return Judgement("conforms", " ".join([after, *(f"But {what}." for what in odd if what)]))
+
+    return judge
+
+
+def beside(seen: Seen) -> Judgement:
+    parent = next((call for call in seen.of("parent (beside)", "C_Sign")), None)
+    child = work(seen, "child (beside)")
+    if parent is None or child is None:
+        return NOT_SEEN
+    wrong = [output for output in seen.outputs if output.who == "parent (beside)" and output.right is False]
+    problems = [child, harm(seen, "beside") or "", "a signature of the parent is wrong" if wrong else ""]
+    if parent.ckr != 0:
+        problems.append(work(seen, "parent (beside)") or "")
+    if any(problems):
+        return Judgement("violates", "; ".join(filter(None, problems)) + ".")
+    calls = [f"{call.name} {answer(call)}" for call in seen.of("child (beside)") if call.name in _STARTS]
+    times = parent.facts["times"]
+    return Judgement("conforms", f"The child signed ({', '.join(calls)}) while its parent signed {times} times.")
+
+
+def reload(seen: Seen) -> Judgement:
+    """C_Finalize without an own C_Initialize is undefined: where it works, an application can go this way."""
+    child = work_after_finalize(seen)
+    if child is None:
+        return NOT_SEEN
+    problems = [child, harm(seen, "reload") or ""]
+    if any(problems):
+        return Judgement("undefined", "; ".join(filter(None, problems)) + ".")
+    return Judgement("conforms", "After C_Finalize and C_Initialize the child worked, and the parent was unharmed.")
+
+
+def work_after_finalize(seen: Seen) -> str | None:
+    """As work(), but whatever C_Finalize of what was inherited answered, the child went on."""
+    who = "child (reload)"
+    finalize = next(iter(seen.of(who, "C_Finalize")), None)
+    if finalize is None:
+        return None
+    if finalize.ckr is None:
+        return death(seen, who) or "C_Finalize of the child never returned"
+    rest = Seen(tuple(call for call in seen.calls if call is not finalize), seen.ends, outputs=seen.outputs)
+    return work(rest, who)
+
+
+def grandchild(scene: str) -> Callable[[Seen], Judgement]:
+    def judge(seen: Seen) -> Judgement:
+        who = f"grandchild ({scene})"
+        found = work(seen, who)
+        if found is None:
+            return NOT_SEEN
+        problems = [found, harm(seen, scene) or "", _child_afterwards(seen, scene)]
+        if seen.answer(who, "C_Initialize") == ALREADY_INITIALIZED:
+            problems.insert(0, f"C_Initialize of the {who} answered CKR_CRYPTOKI_ALREADY_INITIALIZED")
+        if any(problems):
+            return Judgement("violates", "; ".join(filter(None, problems)) + ".")
+        return Judgement("conforms", "The grandchild initialised, logged in and signed; those above it were unharmed.")
+
+    return judge
+
+
+def _child_afterwards(seen: Seen, scene: str) -> str:
+    after = f"child after ({scene})"
+    return (work(seen, after) or "") if seen.of(after) else ""
+
+
+def _parent(name: str, title: str, says: str, scenes: tuple[str, ...], otherwise: Verdict = "violates") -> Line:
+    return Line(name, "fork", title, says, _FINALIZE, "child-ends", unharmed(scenes, otherwise))
+
+
+_OTHERS: Final = "What one application does, or how it ends, does not reach another's sessions and login."
+
+LINES: Final = (
+    _parent(
+        "parent-after-child-finalize",
+        "C_Finalize of a child without C_Initialize: the parent afterwards",
+        "Undefined, because the child called without C_Initialize.",
+        ("finalize",),
+        "undefined",
+    ),
+    _parent(
+        "parent-after-initialize-finalize",
+        "C_Initialize and C_Finalize of a child: the parent afterwards",
+        "Good practice for every child, used or not; it does not reach the parent.",
+        ("initialize, finalize",),
+    ),
+    _parent(
+        "parent-after-child-exit",
+        "_exit and exit of a child: the parent afterwards",
+        _OTHERS,
+        ("_exit", "exit", "work, exit"),
+    ),
+    _parent(
+        "parent-after-child-crash",
+        "SIGKILL and SIGSEGV of a child amid C_Sign: the parent afterwards",
+        _OTHERS,
+        ("SIGKILL", "SIGSEGV"),
+    ),
+    Line(
+        "child-works-beside",
+        "fork",
+        "a child works in its own context while its parent signs",
+        "Parent and child are separate applications, each with its own C_Initialize and login.",
+        APPLICATIONS,
+        "child-works",
+        beside,
+        needs_key=True,
+    ),
+    Line(
+        "child-reload",
+        "fork",
+        "a child reloads: C_Finalize, then C_Initialize",
+        "C_Finalize before an own C_Initialize is undefined.",
+        APPLICATIONS,
+        "child-works",
+        reload,
+        needs_key=True,
+    ),
+    Line(
+        "grandchild",
+        "fork",
+        "a child that has not initialised forks: the grandchild",
+        "Each process is an application and needs its own C_Initialize.",
+        APPLICATIONS,
+        "grandchildren",
+        grandchild("child has not initialised"),
+        needs_key=True,
+    ),
+    Line(
+        "grandchild-of-initialized",
+        "fork",
+        "a child that has initialised forks: the grandchild",
+        "Each process is an application and needs its own C_Initialize.",
+        APPLICATIONS,
+        "grandchildren",
+        grandchild("child has initialised"),
+        needs_key=True,
+    ),
+)

@@ -1,0 +1,65 @@
+"""In what order, and in which parts, the workers of a run with `-n` get the tests.
+
+A part stays together in one worker: a module, for its tests share runs of the lab. Two kinds of modules are cut
+smaller, or the longest of them would run on alone at the end: in those of ONE_RUN_EACH every parameter has a run of its
+own, and in those of NOTHING_SHARED every test. What takes long is begun first.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import pytest
+
+ONE_RUN_EACH: Final = ("tests/test_known_scenarios.py", "tests/test_shipped_scenarios.py")
+NOTHING_SHARED: Final = (
+    "tests/topology/test_ways_servers_die.py",
+    "tests/topology/test_ways_to_die.py",
+    "tests/test_exit_status.py",
+)
+LONGEST_FIRST: Final = (
+    "tests/test_known_scenarios.py",
+    "tests/test_shipped_scenarios.py",
+    "tests/topology/test_handshake_faults.py",
+    "tests/native/test_sanitizers.py",
+    "tests/topology/test_handshakes.py",
+    "tests/topology/test_combinations.py",
+    "tests/topology/test_churn.py",
+    "tests/topology/test_real_servers.py",
+    "tests/topology/test_ways_servers_die.py",
+    "tests/topology/test_ways_to_die.py",
+    "tests/topology/test_resumption.py",
+    "tests/test_exit_status.py",
+)
+
+
+def part_of(nodeid: str) -> str:
+    """The name of the part that a test belongs to."""
+    module, _, test = nodeid.partition("::")
+    if module in NOTHING_SHARED:
+        return nodeid
+    if module in ONE_RUN_EACH and "[" in test:
+        return f"{module}::{test[test.index('[') :]}"
+    return module
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Only in workers: who runs the tests of a few modules gets them as they are written."""
+    if hasattr(config, "workerinput"):
+        place = {module: number for number, module in enumerate(LONGEST_FIRST)}
+        items.sort(key=lambda item: place.get(item.nodeid.partition("::")[0], len(place)))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """For --dist loadscope, whose scopes are the parts here, in the order of the tests."""
+    if config.getvalue("dist") != "loadscope":
+        return None
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Parts(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return part_of(nodeid)
+
+    config.option.loadscopereorder = False  # not by their number of tests
+    return Parts(config, log)

@@ -1,0 +1,314 @@
+"""The judges of the lines about forks, on made-up sights: each verdict that each of them can give."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from lab.probe.line import NOT_SEEN, Judgement, Line, Verdict, explained, judged
+from lab.probe.lines import LINES
+from lab.probe.seen import Call, End, Output, Seen
+
+BY_NAME: dict[str, Line] = {line.name: line for line in LINES}
+NOT_INITIALIZED, ALREADY_INITIALIZED, LOGGED_IN, INVALID, DEVICE_ERROR = 0x190, 0x191, 0x100, 0xB3, 0x30
+P256_BYTES = 64
+
+Made = tuple[Any, ...]
+"""who, function, CKR code or None, and facts where there are any."""
+
+
+def seen(*made: Made, ends: tuple[End, ...] = (), outputs: tuple[Output, ...] = (), **facts: Any) -> Seen:
+    pids = {who: 100 + number for number, who in enumerate(dict.fromkeys(one[0] for one in made))}
+    calls = tuple(Call(one[0], pids[one[0]], one[1], one[2], one[3] if len(one) > 3 else {}) for one in made)
+    own = tuple(End(end.who, pids.get(end.who, 1), end.how, end.status) for end in ends)
+    return Seen(calls, own, facts, outputs)
+
+
+def signature(who: str, nonce: int, data: bytes, right: bool = True) -> Output:
+    return Output(who, bytes([nonce]) * (P256_BYTES // 2) + data.ljust(P256_BYTES // 2, b"s"), data, right)
+
+
+def looked_after(scene: str, ckr: int | None = 0, logged_in: bool = True) -> tuple[Made, ...]:
+    after = f"parent after ({scene})"
+    return (after, "C_GetSessionInfo", 0, {"logged_in": logged_in}), (after, "C_SignInit", ckr)
+
+
+CHILD = ("child", "C_Initialize", 0)
+STATE = ("child", "C_GetSessionInfo", 0, {"logged_in": False})
+CRASH, HANG = End("child", 1, "signal", 11), End("child", 1, "hang")
+WORKED: tuple[Made, ...] = (("child (beside)", "C_Initialize", 0), ("child (beside)", "C_Sign", 0))
+SIGNS = ("parent (beside)", "C_Sign", 0, {"times": 9})
+GRAND = "grandchild (child has initialised)"
+GRAND_WORKED: tuple[Made, ...] = ((GRAND, "C_Initialize", 0), (GRAND, "C_Sign", 0))
+IN_BOTH: tuple[Made, ...] = (("child", "C_Sign", 0), ("parent after", "C_Sign", 0))
+THREAD = ("thread 0", "C_Sign", 0, {"times": 50})
+BUSY_CHILD = ("child 0", "C_Sign", 0)
+BUSY_SIGNED = signature("child 0", 1, b"a")
+SOCKET = {"kind": "socket", "target": "socket:[7]", "inode": 7, "close_on_exec": True}
+
+CASES: list[tuple[str, Seen, Verdict, str]] = [
+    ("child-without-initialize", seen(("child (a)", "C_GetInfo", NOT_INITIALIZED)), "conforms", "1 call of a child"),
+    ("child-without-initialize", seen(("child (a)", "C_GetInfo", 0)), "undefined", "C_GetInfo: CKR_OK"),
+    (
+        "child-without-initialize",
+        seen(("child (a)", "C_Sign", None), ends=(End("child (a)", 1, "hang"),)),
+        "undefined",
+        "C_Sign: hung",
+    ),
+    (
+        "child-without-initialize",
+        seen(("child (a)", "C_Sign", 0), outputs=(signature("child (a)", 1, b"a", False),)),
+        "undefined",
+        "signature is wrong",
+    ),
+    ("child-without-initialize", seen(), "not-exercised", "Nothing was seen"),
+    ("child-initialize", seen(CHILD), "conforms", "CKR_OK"),
+    ("child-initialize", seen(("child", "C_Initialize", ALREADY_INITIALIZED)), "violates", "ALREADY_INITIALIZED"),
+    ("child-initialize", seen(("child", "C_Initialize", None), ends=(CRASH,)), "violates", "SIGSEGV in C_Initialize"),
+    ("child-initialize", seen(), "not-exercised", "Nothing"),
+    ("child-login-state", seen(CHILD, STATE, ("child", "C_Login", 0)), "conforms", "not logged in"),
+    ("child-login-state", seen(CHILD, STATE, ("child", "C_Login", LOGGED_IN)), "violates", "ALREADY_LOGGED_IN"),
+    ("child-login-state", seen(CHILD, STATE, ("child", "C_Login", DEVICE_ERROR)), "violates", "CKR_DEVICE_ERROR"),
+    (
+        "child-login-state",
+        seen(CHILD, ("child", "C_GetSessionInfo", 0, {"logged_in": True})),
+        "violates",
+        "before any C_Login",
+    ),
+    ("child-login-state", seen(CHILD, ("child", "C_GetSessionInfo", 0x30)), "not-exercised", "CKR_DEVICE_ERROR"),
+    ("child-login-state", seen(CHILD), "not-exercised", "Nothing"),
+    ("child-old-handles", seen(CHILD, ("child with old handles", "C_SignInit", INVALID)), "conforms", "HANDLE_INVALID"),
+    ("child-old-handles", seen(CHILD, ("child with old handles", "C_SignInit", 0)), "violates", "C_SignInit"),
+    ("child-old-handles", seen(CHILD, ("child with old handles", "C_SignInit", None)), "violates", "never returned"),
+    ("child-old-handles", seen(("child", "C_Initialize", DEVICE_ERROR)), "not-exercised", "Nothing"),
+    (
+        "child-session-objects",
+        seen(
+            ("parent", "C_CreateObject", 0), CHILD, ("child", "C_FindObjects", 0, {"session_objects_of_the_parent": 1})
+        ),
+        "violates",
+        "found",
+    ),
+    (
+        "child-session-objects",
+        seen(
+            ("parent", "C_CreateObject", 0), CHILD, ("child", "C_FindObjects", 0, {"session_objects_of_the_parent": 0})
+        ),
+        "conforms",
+        "did not find",
+    ),
+    ("child-session-objects", seen(CHILD), "not-exercised", "may not be made"),
+    ("child-session-objects", seen(("parent", "C_CreateObject", DEVICE_ERROR)), "not-exercised", "CKR_DEVICE_ERROR"),
+    ("parent-after-child-finalize", seen(*looked_after("finalize")), "conforms", "After finalize"),
+    ("parent-after-child-finalize", seen(*looked_after("finalize", NOT_INITIALIZED)), "undefined", "NOT_INITIALIZED"),
+    ("parent-after-child-exit", seen(*looked_after("exit")), "conforms", "After exit"),
+    ("parent-after-child-exit", seen(*looked_after("exit", DEVICE_ERROR)), "violates", "CKR_DEVICE_ERROR"),
+    ("parent-after-child-exit", seen(*looked_after("exit", 0, False)), "violates", "no longer logged in"),
+    (
+        "parent-after-child-exit",
+        seen(*looked_after("exit"), outputs=(signature("parent after (exit)", 1, b"a", False),)),
+        "violates",
+        "signature is wrong",
+    ),
+    (
+        "parent-after-child-exit",
+        seen(*looked_after("exit", None), ends=(End("parent (exit)", 1, "hang"),)),
+        "violates",
+        "parent (exit) hung",
+    ),
+    (
+        "parent-after-child-exit",
+        seen(
+            ("child (exit)", "C_Sign", 0),
+            ends=(End("child (exit)", 1, "exit"), End("parent (exit)", 1, "signal", 9)),
+        ),
+        "violates",
+        "parent (exit) died of SIGKILL",
+    ),
+    ("parent-after-child-exit", seen(), "not-exercised", "Nothing"),
+    ("parent-after-child-crash", seen(*looked_after("SIGKILL", DEVICE_ERROR)), "violates", "SIGKILL"),
+    ("parent-after-initialize-finalize", seen(*looked_after("initialize, finalize", 0x101)), "violates", "C_SignInit"),
+    (
+        "child-works-beside",
+        seen(SIGNS, *WORKED, *looked_after("beside"), outputs=(signature("child (beside)", 1, b"a"),)),
+        "conforms",
+        "signed 9 times",
+    ),
+    ("child-works-beside", seen(SIGNS, *WORKED, *looked_after("beside")), "violates", "no signature"),
+    (
+        "child-works-beside",
+        seen(SIGNS, *WORKED, outputs=(signature("child (beside)", 1, b"a", False),)),
+        "violates",
+        "signature is wrong",
+    ),
+    (
+        "child-works-beside",
+        seen(
+            SIGNS,
+            *WORKED,
+            outputs=(signature("child (beside)", 1, b"a"), signature("parent (beside)", 2, b"b", False)),
+        ),
+        "violates",
+        "a signature of the parent is wrong",
+    ),
+    ("child-works-beside", seen(SIGNS), "not-exercised", "Nothing"),
+    (
+        "child-reload",
+        seen(
+            ("child (reload)", "C_Finalize", NOT_INITIALIZED),
+            ("child (reload)", "C_Sign", 0),
+            outputs=(signature("child (reload)", 1, b"a"),),
+        ),
+        "conforms",
+        "unharmed",
+    ),
+    (
+        "child-reload",
+        seen(("child (reload)", "C_Finalize", 0), ("child (reload)", "C_Login", DEVICE_ERROR)),
+        "undefined",
+        "CKR_DEVICE_ERROR",
+    ),
+    (
+        "grandchild-of-initialized",
+        seen(*GRAND_WORKED, outputs=(signature(GRAND, 1, b"a"),)),
+        "conforms",
+        "initialised, logged in and signed",
+    ),
+    (
+        "grandchild-of-initialized",
+        seen((GRAND, "C_Initialize", ALREADY_INITIALIZED), outputs=(signature(GRAND, 1, b"a"),)),
+        "violates",
+        "ALREADY_INITIALIZED",
+    ),
+    (
+        "grandchild-of-initialized",
+        seen(
+            *GRAND_WORKED,
+            ("child after (child has initialised)", "C_SignInit", DEVICE_ERROR),
+            outputs=(signature(GRAND, 1, b"a"),),
+        ),
+        "violates",
+        "child after",
+    ),
+    (
+        "operation-in-both",
+        seen(*IN_BOTH, outputs=(signature("child", 7, b"a"), signature("parent after", 7, b"b"))),
+        "violates",
+        "same nonce",
+    ),
+    (
+        "operation-in-both",
+        seen(*IN_BOTH, outputs=(signature("child", 7, b"a"), signature("parent after", 8, b"b"))),
+        "undefined",
+        "the signature is right; of the parent: CKR_OK",
+    ),
+    (
+        "operation-in-both",
+        seen(*IN_BOTH, outputs=(signature("child", 7, b"a", False), signature("parent after", 7, b"b"))),
+        "undefined",
+        "the signature is wrong",
+    ),
+    (
+        "operation-in-both",
+        seen(
+            ("child", "C_Sign", NOT_INITIALIZED),
+            ("parent after", "C_Sign", 0),
+            outputs=(signature("parent after", 7, b"b"),),
+        ),
+        "conforms",
+        "CKR_CRYPTOKI_NOT_INITIALIZED",
+    ),
+    (
+        "operation-in-both",
+        seen(("child", "C_Sign", NOT_INITIALIZED), ("parent after", "C_Sign", DEVICE_ERROR)),
+        "undefined",
+        "CKR_DEVICE_ERROR",
+    ),
+    ("fork-while-busy", seen(THREAD, BUSY_CHILD, outputs=(BUSY_SIGNED,)), "conforms", "1 of 1 children worked"),
+    (
+        "fork-while-busy",
+        seen(
+            THREAD,
+            BUSY_CHILD,
+            ("child 1", "C_Login", None),
+            ends=(End("child 1", 1, "hang"),),
+            outputs=(BUSY_SIGNED,),
+        ),
+        "violates",
+        "1 of 2 children worked; 1 hung; for instance child 1 hung in C_Login",
+    ),
+    (
+        "fork-while-busy",
+        seen(("thread 0", "C_Sign", DEVICE_ERROR, {"times": 9}), BUSY_CHILD, outputs=(BUSY_SIGNED,)),
+        "violates",
+        "thread 0 of the parent: CKR_DEVICE_ERROR",
+    ),
+    ("fork-while-busy", seen(("thread 0", "C_Sign", 0x30), BUSY_CHILD), "not-exercised", "could not sign"),
+    ("fork-while-busy", seen(THREAD), "not-exercised", "Nothing"),
+    ("shared-descriptors", seen(**{"child has": []}), "conforms", "nothing open"),
+    (
+        "shared-descriptors",
+        seen(**{"opened 5": SOCKET, "child has": ["5"], "child has after its C_Initialize": ["5"]}),
+        "undefined",
+        "one connection",
+    ),
+    (
+        "shared-descriptors",
+        seen(**{"opened 5": SOCKET, "child has": ["5"], "child has after its C_Initialize": []}),
+        "undefined",
+        "none is the same any more",
+    ),
+    ("shared-descriptors", seen(), "not-exercised", "Nothing"),
+]
+
+
+@pytest.mark.parametrize(("name", "saw", "verdict", "words"), CASES, ids=[f"{c[0]}: {c[2]}, {c[3]}" for c in CASES])
+def test_a_judge_gives_its_verdict_and_says_what_was_seen(name: str, saw: Seen, verdict: Verdict, words: str) -> None:
+    judgement = judged(BY_NAME[name], *[saw] * (1 + len(BY_NAME[name].also)))
+
+    assert judgement.verdict == verdict
+    assert words in judgement.seen
+
+
+def test_harm_after_an_undefined_use_is_undefined() -> None:
+    judge, used = BY_NAME["parent-after-uses"], ("parent (sign)", "C_Login", 0)
+
+    harmed = judged(judge, seen(used, *looked_after("sign", DEVICE_ERROR)), seen())
+    unharmed = judged(judge, seen(used, *looked_after("sign")), seen())
+    killed = judged(judge, seen(), seen(*looked_after("SIGKILL with old handles", DEVICE_ERROR)))
+
+    assert [one.verdict for one in (harmed, unharmed, killed)] == ["undefined", "conforms", "undefined"]
+    assert "parent after (sign): C_SignInit answered CKR_DEVICE_ERROR" in harmed.seen
+
+
+def test_a_crash_of_a_parent_has_no_excuse() -> None:
+    judge, others = BY_NAME["survives"], [seen()] * (len(BY_NAME["survives"].also) - 1)
+    crashed = seen(("parent (exit)", "C_Login", None), ends=(End("parent (exit)", 1, "signal", 11),))
+
+    assert judged(judge, seen(("parent", "C_Login", 0x30)), seen(), *others).verdict == "conforms"
+    assert judged(judge, seen(), crashed, *others) == Judgement("violates", "parent (exit) died of SIGSEGV in C_Login.")
+    assert judged(judge, seen(), seen(), *others) == NOT_SEEN
+
+
+def test_a_parent_harmed_by_its_child_does_not_count_as_one_by_the_book() -> None:
+    others = [seen()] * len(BY_NAME["survives"].also)
+    harmed = seen(("parent", "C_Login", 0), ("parent after", "C_Sign", None))
+
+    assert judged(BY_NAME["survives"], harmed, *others).verdict == "conforms"
+
+
+def test_what_was_not_reached_has_its_reason() -> None:
+    refused = seen(("parent", "C_Login", 0xA4))
+    cut = Seen(cut_off="crashed with SIGSEGV in C_Initialize")
+
+    assert explained(NOT_SEEN, refused).seen == "Not reached: C_Login of the parent answered CKR_PIN_LOCKED."
+    assert explained(NOT_SEEN, cut).seen == "Not reached: the process crashed with SIGSEGV in C_Initialize."
+    assert explained(NOT_SEEN, seen()) == NOT_SEEN
+    assert explained(Judgement("conforms", "x"), cut).verdict == "conforms"
+
+
+def test_a_judge_that_fails_is_no_conformance() -> None:
+    broken = seen(CHILD, ("child", "C_GetSessionInfo", 0))  # without the fact
+
+    assert judged(BY_NAME["child-login-state"], broken).verdict == "not-exercised"

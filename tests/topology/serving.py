@@ -1,0 +1,37 @@
+"""What the tests of dying servers share: their shapes and loads, and what holds whoever died."""
+
+from __future__ import annotations
+
+import socket
+
+import psutil
+
+from tests.combined import Sealed
+from tests.runs import balanced
+
+HANDSHAKES = '[workload]\nkind = "handshake"\n'
+RELOADED = '[context]\npolicy = "reinit"\n'  # the root maps the module too, so it can tell who is a child
+OPEN = '[load]\nmode = "open"\narrivals = "paced"\nrate_hz = 200\nwarmup_s = 0\nduration_s = 0.5\n'
+SHAPES = {
+    "prefork": 'kind = "prefork"\nprocesses = 3\n',
+    "worker": 'kind = "worker"\nprocesses = 3\nthreads = 2\n',
+    "event": 'kind = "event"\nprocesses = 3\n',
+}
+HERE = ("127.0.0.1",)
+IN_WORDS = {"reset (ECONNRESET)", "closed in mid-handshake", "timed out (ETIMEDOUT)"}
+"""What a client may see of a server that dies: its own sockets are closed by the kernel, or by nobody."""
+
+
+def balanced_and_joined(one: Sealed) -> None:
+    assert balanced(one.arm)
+    assert one.arm["ok"] > 0
+    assert one.arm["shed"] == one.arm["info"] == 0
+    assert one.arm["connections"]["join_share"] == 1.0
+    assert one.trial["lost_rows"] == 0
+
+
+def is_free(port: int) -> None:
+    """Fails where a listener has it, or a connection of it waits for its end (TIME_WAIT)."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", port))  # no SO_REUSEADDR
+    assert [c for c in psutil.net_connections("tcp4") if c.laddr and c.laddr.port == port] == []
