@@ -151,8 +151,13 @@ REAL_SERVERS: tuple[Bad, ...] = (
     ),
     Bad("a provision for p11kit-proxy", PROXY + b"provision = true", ("token.provision", "p11kit-proxy")),
     Bad(
+        "a broker for httpd",
+        HTTPD + b'[context]\npolicy = "broker"',
+        ("context.policy", "found and reported", "p11kit-remote", "server lab"),
+    ),
+    Bad(
         "reset_on_fork of a module for httpd",
         MODULE + b'reset_on_fork = true\nkey_label = "k"\npin_env = "P"\n' + HTTPD,
-        ("token.reset_on_fork", "softhsm", "p11kit-proxy", "p11kit-remote"),
+        ("token.reset_on_fork", "softhsm", "over it", "module"),
     ),
 )

@@ -109,6 +109,16 @@ BAD: tuple[Bad, ...] = (
         b'[token]\nkind = "p11kit-remote"\nover = "nss"\nreset_on_fork = true',
         ("token.reset_on_fork", "softhsm", "nss"),
     ),
+    Bad(
+        "a resource manager of another token",
+        b"[token]\nresource_manager = true",
+        ("token.resource_manager", "tpm2", "softhsm"),
+    ),
+    Bad(
+        "more keys than a TPM holds",
+        b'[token]\nkind = "tpm2"\n[topology]\nprocesses = 3',
+        ("token.resource_manager", "3 contexts", "the 2 keys", "set it to true"),
+    ),
     Bad("threads on prefork", b"[topology]\nthreads = 4", ("topology.threads", "prefork", "worker")),
     Bad("processes on threads", b'[topology]\nkind = "threads"\nprocesses = 2', ("topology.processes", "use 1")),
     Bad(
@@ -125,6 +135,21 @@ BAD: tuple[Bad, ...] = (
         "shared across exec",
         b'[topology]\nkind = "spawn"\n[context]\npolicy = "shared"',
         ("context.policy", "spawn", "per-process"),
+    ),
+    Bad(
+        "a broker of what is behind p11-kit already",
+        b'[token]\nkind = "p11kit-remote"\nover = "tpm2"\n[context]\npolicy = "broker"',
+        ("context.policy", "p11kit-remote", "token.kind = tpm2"),
+    ),
+    Bad(
+        "a parent with a broker's context",
+        b'[topology]\nfork_point = "threads-busy"\n[context]\npolicy = "broker"',
+        ("topology.fork_point", "shared or reinit"),
+    ),
+    Bad(
+        "a broker's context that is inherited",
+        b'[context]\npolicy = "broker"\ninherit = "context"',
+        ("context.inherit", "shared", "broker"),
     ),
     Bad(
         "a busy parent without a context",

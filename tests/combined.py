@@ -121,11 +121,12 @@ def run(
     base: str,
     arms: Mapping[str, Tables],
     *options: str,
+    elsewhere: Path | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> dict[str, Sealed]:
-    """Runs all arms once; the run is valid and leaves nothing behind."""
+    """Runs all arms once; the run is valid and leaves nothing behind. elsewhere: as of a Place."""
     folder.mkdir(exist_ok=True)
-    place, path = Place(folder), folder / "combined.toml"
+    place, path = Place(folder, elsewhere), folder / "combined.toml"
     path.write_text(text(base, arms))
     done = place.run(path, "--quiet", *options, environment=environment)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -36,6 +36,7 @@ BRIDGE_TOOLS = {  # and the Debian packages that have them
     "pkcs11-tool": "opensc",
     "p11tool": "gnutls-bin",
     "ssh-keygen": "openssh-client",
+    "dbus-daemon": "dbus-daemon",
 }
 
 PARTS = {  # variables that name parts which are not in PATH, and the Debian packages that have them
@@ -45,6 +46,11 @@ PARTS = {  # variables that name parts which are not in PATH, and the Debian pac
     "LAB_P11_KIT_PROXY": "p11-kit-modules",
     "LAB_P11_KIT_CLIENT": "p11-kit-modules",
     "LAB_NSS": "libnss3",
+    "LAB_OPENCRYPTOKI": "opencryptoki",
+    "LAB_PKCSSLOTD": "opencryptoki",
+    "LAB_TPM2_PKCS11": "libtpm2-pkcs11-1",
+    "LAB_SWTPM": "swtpm",
+    "LAB_TPM2_ABRMD": "tpm2-abrmd",
     "LAB_ENGINE": "libengine-pkcs11-openssl",
     "LAB_PROVIDER": "pkcs11-provider",
 }

@@ -54,7 +54,8 @@ def test_the_documented_message_is_the_message() -> None:
         parse('[[arm]]\nname = "shared"\ncontext.policy = "sharde"', "file.toml")
 
     assert str(refused.value) == (
-        'file.toml: arm "shared": context.policy: "sharde" is not allowed; use one of shared, per-process, reinit'
+        'file.toml: arm "shared": context.policy: "sharde" is not allowed; '
+        "use one of shared, per-process, reinit, broker"
     )
 
 

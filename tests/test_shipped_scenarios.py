@@ -48,6 +48,8 @@ def shipped(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 def test_there_is_a_scenario_for_each_question() -> None:
     assert NAMES == [
         "bridges",
+        "broker-handshakes",
+        "broker-vs-per-process",
         "bug-42688",
         "churn",
         "cost-of-a-context",
@@ -64,6 +66,7 @@ def test_there_is_a_scenario_for_each_question() -> None:
         "stacks",
         "static-rsa",
         "threads-without-locking",
+        "tpm-poisoned",
         "vhosts",
     ]
 

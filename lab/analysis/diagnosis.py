@@ -5,6 +5,7 @@ crash-without-locking   https://github.com/OpenSC/libp11/issues/500
 inherited-handle        https://github.com/OpenSC/libp11/issues/195 and 245
 inherited-login         p11-kit-proxy over SoftHSM: the proxy initialises afresh, and what is under it stays logged in
 login-race              https://github.com/softhsm/SoftHSMv2/pull/578
+                        https://github.com/opencryptoki/opencryptoki/issues/218
 context-of-an-ancestor  https://bz.apache.org/bugzilla/show_bug.cgi?id=42688, of a master that became a daemon
 """
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lab.analysis import cold
+from lab.analysis.at_token import AtToken
 from lab.analysis.failures import Failure
 from lab.analysis.handshakes import HandshakeFacts
 from lab.analysis.latency import Latency
@@ -74,6 +75,7 @@ class TrialFacts:
     diagnosis: Mapping[str, Finding] = field(default_factory=dict)  # causes, by name; empty where nobody called PKCS#11
     server: ServerFacts | None = None  # of a real server
     nonces: NonceFacts | None = None  # None where there were no ECDSA signatures to look at
+    at_token: AtToken | None = None  # None where nobody called PKCS#11, or a program was traced
 
     @property
     def usable(self) -> bool:

@@ -12,7 +12,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from statistics import median
 from typing import Any, Final
 
-from lab.analysis import cold, diagnosis, failures, handshake_summary, latency, nonces, real_server_summary, validity
+from lab.analysis import (
+    at_token,
+    cold,
+    diagnosis,
+    failures,
+    handshake_summary,
+    latency,
+    nonces,
+    real_server_summary,
+    validity,
+)
 from lab.analysis import traced_summary as traced
 from lab.analysis.arms import TRACE, ArmInfo
 from lab.analysis.comparisons import compare
@@ -121,6 +131,10 @@ def _arm(arm: ArmInfo, trials: Sequence[TrialFacts], delays: Latency) -> dict[st
         "pkcs11_ms": _functions(usable),
         "cold_ms": cold.medians_ms(worker for trial in usable for worker in trial.cold.values()),
         "sessions": _sessions(trials),
+        "at_token": at_token.to_json(
+            [trial.at_token for trial in trials if trial.at_token],
+            [trial.at_token for trial in usable if trial.at_token],
+        ),
         "processes": _processes(trials),
         "connections": handshake_summary.connections(trials),
         "where_ms": where_ms,

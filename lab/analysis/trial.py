@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
 
-from lab.analysis import cold, diagnosis, failures, latency, nonces, outcomes, real_server, restarts, traced, uses
+from lab.analysis import (
+    at_token,
+    cold,
+    diagnosis,
+    failures,
+    latency,
+    nonces,
+    outcomes,
+    real_server,
+    restarts,
+    traced,
+    uses,
+)
 from lab.analysis.calls import Origin, ProcessCalls
 from lab.analysis.facts import ProcessFacts, SessionFacts, TrialFacts
 from lab.analysis.failures import Failure
@@ -18,7 +30,7 @@ from lab.analysis.outcomes import Outcomes
 from lab.analysis.quantiles import Distribution, distribution, merged
 from lab.analysis.restarts import Asked
 from lab.analysis.rules import RULES, TrialView, check_process, check_trial, randomness
-from lab.analysis.rules.context import declares_fork_safe, left_open
+from lab.analysis.rules.context import declares_fork_safe, left_open, of_one_application
 from lab.analysis.rules.endings import LastCall, ParentCheck, signal_name
 from lab.analysis.rules.finding import NOT_EXERCISED, Finding, check_failed, together
 from lab.analysis.segments import by_process
@@ -63,6 +75,7 @@ def examine(record: TrialRecord, operations: Table, calls: Table, connections: T
     repeated = nonces.of_trial(record, view.origin)
     unique = "unique-randomness"
     findings[unique] = nonces.of_rule(findings[unique], repeated, record)
+    sessions = _session_facts(_users(found.histories, record), record)
     server = None
     if record.server is not None:
         server, wrong = real_server.of_trial(record, connections, found.uses, seen, found.histories, Asked.of(asked))
@@ -94,7 +107,7 @@ def examine(record: TrialRecord, operations: Table, calls: Table, connections: T
         latency=delays,
         calls=found.durations,
         cold=_with_handshakes(cold_starts, served) if server is None else _from_calls(workers, found.uses),
-        sessions=_session_facts(found.histories, record),
+        sessions=sessions,
         processes=ProcessFacts(
             started=len(workers) - len(never),
             crashed=sum(p.end == "signal" and not record.killed_by_wish(p) for p in record.processes),
@@ -113,6 +126,7 @@ def examine(record: TrialRecord, operations: Table, calls: Table, connections: T
         diagnosis=diagnosis.diagnose(record, found.uses, view.origin) if found.durations or found.uses else {},
         server=server,
         nonces=repeated,
+        at_token=_at_token(record, found, sessions) if found.parts and not record.traced else None,
     )
 
 
@@ -277,26 +291,34 @@ class _FromCalls:
     findings: dict[str, Finding] = field(default_factory=dict)
     seen: list[TracedProcess] = field(default_factory=list)
     uses: dict[int, ProcessUse] = field(default_factory=dict)
+    parts: dict[int, at_token.Part] = field(default_factory=dict)
+    owners_durations: dict[str, Distribution] = field(default_factory=dict)
 
 
 def _calls(record: TrialRecord, calls: Table, view: TrialView, handshakes: Handshakes | None) -> _FromCalls:
     known: dict[int, Any] = {process.index: process for process in record.processes}
     durations: dict[str, list[Distribution]] = {}
+    owners: dict[str, list[Distribution]] = {}
+    owning = record.owning
     found = _FromCalls()
     findings: dict[str, list[Finding]] = {}
+    logins: dict[int, Finding] = {}
     unseen: Finding | None = None
     fork_safe = False
     for index, rows in by_process(calls):
         process = ProcessCalls(index, rows, view.origin)
         for function, lasted in process.durations():
-            durations.setdefault(function, []).append(distribution(lasted))
+            (owners if index in owning else durations).setdefault(function, []).append(distribution(lasted))
         found.histories[index] = process.sessions
+        found.parts[index] = at_token.part_of(process)
         judged = check_process(process, known.get(index))
+        logins[index] = judged.pop("login-per-process")
         for name, finding in judged.items():
             findings.setdefault(name, []).append(finding)
         fork_safe = fork_safe or declares_fork_safe(process)
         try:
-            view.random_outputs.append(randomness.collect(process))
+            outputs = view.owners_outputs if index in owning else view.random_outputs
+            outputs.append(randomness.collect(process))
         except Exception as problem:  # what cannot be looked at does not conform
             unseen = check_failed(problem)
         if handshakes:
@@ -309,27 +331,45 @@ def _calls(record: TrialRecord, calls: Table, view: TrialView, handshakes: Hands
         last = process.last_row()
         view.last_calls[index] = LastCall(int(process.started_ns[last]), process.describe(last))
         del process, rows  # before the next process is loaded: never two at once
+    if any(found.parts[index].logins for index in owning if index in found.parts):
+        for index in logins.keys() - owning:
+            logins[index] = of_one_application(logins[index])
+            if index in found.uses:
+                found.uses[index] = replace(found.uses[index], logged_in_already=None)
+    findings["login-per-process"] = list(logins.values())
     if fork_safe:
         findings["initialize-per-process"] = [left_open(one) for one in findings["initialize-per-process"]]
     if unseen is not None:
         findings["unique-randomness"] = [unseen]
     found.durations = {function: merged(parts) for function, parts in sorted(durations.items())}
+    found.owners_durations = {function: merged(parts) for function, parts in sorted(owners.items())}
     found.findings = {name: together(those) for name, those in findings.items()}
     return found
 
 
-def _session_facts(found: Mapping[int, SessionHistory], record: TrialRecord) -> SessionFacts:
-    """Sessions as those who use the token have them.
-
-    The owner of a broker's token, which is none of the trial's own processes, has each of them once more. What a
-    process leaves open is open until it ends, where that is known.
-    """
+def _users(found: Mapping[int, SessionHistory], record: TrialRecord) -> dict[int, SessionHistory]:
+    """Of those who use the token. Its owner, which is none of the trial's own processes, has each session once more."""
     known = {process.index: process for process in record.processes}
-    histories = {
+    return {
         index: history
         for index, history in found.items()
         if record.traced or index not in known or known[index].role != "other"
     }
+
+
+def _at_token(record: TrialRecord, found: _FromCalls, sessions: SessionFacts) -> at_token.AtToken:
+    """What the module saw: from its owner, where it has one and that was recorded, else from those who use it."""
+    owned = {index: history for index, history in found.histories.items() if index in record.owning}
+    if owned:
+        sessions = _session_facts(owned, record)
+    reach = owned or _users(found.histories, record)
+    parts = [found.parts[index] for index in reach]
+    return at_token.of_trial(record, parts, sessions.peak_total, found.owners_durations)
+
+
+def _session_facts(histories: Mapping[int, SessionHistory], record: TrialRecord) -> SessionFacts:
+    """Sessions of these processes. What a process leaves open is open until it ends, where that is known."""
+    known = {process.index: process for process in record.processes}
     every = list(histories.values())
     ends = [
         (max(gone_ns, int(history.at_ns[-1])), history.leaked)

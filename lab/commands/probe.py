@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import time
 from collections.abc import Sequence
@@ -28,7 +27,7 @@ from lab.record.mechanisms import mechanism
 from lab.scenario import Token as Settings
 from lab.scenario.choice import BEHIND_P11_KIT
 from lab.tokens.installed import package_of
-from lab.tokens.kinds import NOT_FOR_ROOT, open_token
+from lab.tokens.kinds import open_token
 from lab.tokens.model import Prepared, Token
 from lab.tokens.module import Module
 from lab.tokens.throwaway import Broke, Ended
@@ -45,7 +44,6 @@ _MOST_PATIENCE_S: Final = 15.0
 _SECOND_KEY: Final = "rsa-2048"
 _RESERVE_S: Final = 2.0
 """Of the whole time, for what is written at the end."""
-_ROOT: Final = 0
 
 
 @dataclass
@@ -79,7 +77,6 @@ def probe(options: Options) -> int:
     settings, lines, key = options.settings, options.chosen(LINES), options.key_kind
     until_s, started = time.monotonic() + options.seconds - _RESERVE_S, datetime.now(UTC)
     begun_s, most_sessions = time.monotonic(), options.sessions
-    _check_user(settings)
     with Interrupt() as interrupt, kept_without({settings.pin_env} if settings.pin_env else set()) as (keeper, private):
         ready = _Ready(open_token(settings), settings, key)
         try:
@@ -102,13 +99,6 @@ def probe(options: Options) -> int:
         found.partial,
     )
     return _present(examination, folder, found, options)
-
-
-def _check_user(settings: Settings) -> None:
-    if settings.kind in NOT_FOR_ROOT and os.geteuid() == _ROOT:
-        raise ScenarioError(
-            f"--token: {settings.kind}: p11-kit reads no user's configuration as root; run the probe as another user"
-        )
 
 
 def _prepare(ready: _Ready, private: Path, may_change_key: bool) -> None:

@@ -2,32 +2,31 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from lab.errors import LabFault, ScenarioError
-from lab.process.beside import end_all, start_all
 from lab.record.order import BesideOrder
 from lab.scenario import Token
 from lab.servers.model import ServerName
 from lab.servers.programs import PROGRAMS, find_program, version_of
 from lab.tokens import bridges
-from lab.tokens.kinds import NOT_FOR_ROOT
+from lab.tokens.kinds import open_token
+from lab.tokens.model import Token as TokenOfAKind
 from lab.tokens.nss import Nss
+from lab.tokens.opencryptoki import OpenCryptoki
 from lab.tokens.p11kit import P11KitProxy, P11KitRemote
 from lab.tokens.request import Request
 from lab.tokens.softhsm import SoftHsm
+from lab.tokens.swtpm import find_parts, swtpm_version
 from lab.tokens.throwaway import ask
-
-_ROOT: Final = 0
+from lab.tokens.tpm2 import Tpm2
 
 
 @dataclass(frozen=True)
@@ -55,12 +54,14 @@ def tokens(console: Console | None = None) -> int:
 def parts() -> Iterator[Part]:
     """Tries each part. A token of the lab's own is really made, in a temporary folder, with a key, and then gone.
 
-    p11-kit is tried over such a token, except for its proxy as root. Of servers only the version is asked.
+    p11-kit is tried over such a token. Of servers only the version is asked.
     """
     yield _made(SoftHsm(Token.model_validate({})))
     yield _made(Nss(Token.model_validate({"kind": Nss.kind})))
-    yield _p11kit(P11KitProxy(Token.model_validate({"kind": P11KitProxy.kind})))
-    yield _p11kit(P11KitRemote(Token.model_validate({"kind": P11KitRemote.kind})))
+    yield _made(OpenCryptoki(Token.model_validate({"kind": OpenCryptoki.kind})), "rsa-2048")
+    yield _tpm2()
+    for kind in (P11KitProxy.kind, P11KitRemote.kind):
+        yield _p11kit(open_token(Token.model_validate({"kind": kind})))
     yield Part("token.kind = module", True, "any PKCS#11 library: token.path, token_label and pin_env say which")
     yield from _bridges()
     yield from map(_server, PROGRAMS)
@@ -79,37 +80,56 @@ def _bridges() -> Iterator[Part]:
     yield Part("tls.bridge = software", True, f"OpenSSL {openssl.version}; no token")
 
 
-def _made(token: SoftHsm | Nss) -> Part:
+def _made(token: SoftHsm | Nss | OpenCryptoki, key: str = "ec-p256") -> Part:
     what = f"token.kind = {token.kind}"
     try:
         with tempfile.TemporaryDirectory(prefix="lab-token-") as folder:
-            made = token.prepare(frozenset({"ec-p256"}), Path(folder) / "token")
-            library = made.info
+            library = token.prepare(frozenset({key}), Path(folder) / "token").info
             return Part(what, True, f"{token.path}, {library.manufacturer} {library.library_version}")
     except (ScenarioError, LabFault) as error:
-        return Part(what, False, _said(error))
+        return Part(what, False, _said(error).removeprefix(f"{token.kind}: "))
     finally:
         token.retire()
 
 
-def _p11kit(token: P11KitProxy | P11KitRemote) -> Part:
+def _tpm2() -> Part:
+    what, token = "token.kind = tpm2", Tpm2(Token.model_validate({"kind": "tpm2"}))
+    try:
+        token.check(frozenset(), frozenset())
+        with tempfile.TemporaryDirectory(prefix="lab-token-") as folder:
+            library = token.prepare(frozenset({"ec-p256"}), Path(folder) / "token").info
+    except (ScenarioError, LabFault) as error:
+        return Part(what, False, _said(error))
+    finally:
+        token.retire()
+    try:
+        find_parts(resource_manager=True)
+        managed = "token.resource_manager too"
+    except ScenarioError as error:
+        managed = f"token.resource_manager not: {_said(error)}"
+    detail = f"{token.path}, {library.description} {library.library_version}, {swtpm_version()}; {managed}"
+    return Part(what, True, detail)
+
+
+def _p11kit(token: TokenOfAKind) -> Part:
     what, key = f"token.kind = {token.kind}", "ec-p256"
     try:
         token.check(frozenset(), frozenset())
         version = bridges.version_of(token.path)
         detail = f"{token.path}, {f'package version {version}' if version else 'version not known'}"
-        if token.kind in NOT_FOR_ROOT and os.geteuid() == _ROOT:
-            return Part(what, True, f"{detail}; as root for tls.server {', '.join(PROGRAMS)} only (not tried)")
         with tempfile.TemporaryDirectory(prefix="lab-token-") as folder:
             token.prepare(frozenset({key}), Path(folder) / "golden")
             access = token.restore(Path(folder) / "copy", key)
-            beside = start_all(_in(folder, order) for order in access.beside)
-            try:
-                pin = access.pin.reveal()
-                request = Request("inspect", str(access.module), access.token_label, pin=pin, keys={key: key})
-                ask(request, access.environment)
-            finally:
-                end_all(beside)
+            request = Request(
+                "inspect",
+                str(access.module),
+                access.token_label,
+                pin=access.pin.reveal(),
+                keys={key: key},
+                beside=tuple(_in(folder, order) for order in access.beside),
+                mounts=access.mounts,
+            )
+            ask(request, access.environment)
         return Part(what, True, detail)
     except (ScenarioError, LabFault) as error:
         return Part(what, False, _said(error).removeprefix(f"{token.kind}: "))

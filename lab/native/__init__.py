@@ -15,13 +15,19 @@ Library = Literal["tap", "drive", "serve", "generate"]
 LIBRARIES: Final[tuple[Library, ...]] = get_args(Library)
 
 
-@cache
 def library(name: Library) -> Path:
-    """Path of the built library `lib<name>.so`. Raises LabFault where the package was never built.
+    """Path of the built library `lib<name>.so`. Raises LabFault where the package was never built."""
+    return _built(f"lib{name}.so")
 
-    In a checkout, Python finds the sources first and the libraries lie in the installed package, so both are looked at.
-    """
-    file = f"lib{name}.so"
+
+def broker() -> Path:
+    """Path of the built program `broker`. Raises LabFault where the package was never built."""
+    return _built("broker")
+
+
+@cache
+def _built(file: str) -> Path:
+    """In a checkout, Python finds the sources first and what is built lies in the installed package: both are tried."""
     beside = Path(str(resources.files(__name__) / file))
     if beside.is_file():
         return beside

@@ -240,7 +240,7 @@ class Cryptoki:
     def token_info(self, slot: int) -> TokenInfo:
         info = _TokenInfo()
         self._call("C_GetTokenInfo", ULONG(slot), ctypes.byref(info))
-        unlimited = (0, _UNAVAILABLE)  # CK_EFFECTIVELY_INFINITE, and no information
+        unlimited = (0, _UNAVAILABLE, _UNAVAILABLE - 1)  # CK_EFFECTIVELY_INFINITE, no information, openCryptoki's own
         return TokenInfo(
             _text(info.label),
             _text(info.manufacturer),
@@ -274,6 +274,11 @@ class Cryptoki:
     def init_pin(self, session: int, pin: str) -> None:
         raw = pin.encode()
         self._call("C_InitPIN", ULONG(session), raw, ULONG(len(raw)))
+
+    def set_pin(self, session: int, old: str, new: str) -> None:
+        """C_SetPIN, of whoever is logged in."""
+        raw = old.encode(), new.encode()
+        self._call("C_SetPIN", ULONG(session), raw[0], ULONG(len(raw[0])), raw[1], ULONG(len(raw[1])))
 
     # sessions
 

@@ -34,7 +34,7 @@ class Beside:
     def start(order: BesideOrder) -> Beside:
         """Returns when it is ready. Raises LabFault where it cannot be started, or is not ready in time."""
         name = os.path.basename(order.command[0])
-        own = os.getpid()
+        own, before = os.getpid(), _state(order.ready)
         try:
             started = subprocess.Popen(
                 order.command,
@@ -48,7 +48,7 @@ class Beside:
         except OSError as error:
             raise LabFault(f"{name} cannot be started: {error.strerror}") from None
         until_s = time.monotonic() + _READY_S
-        while not os.path.exists(order.ready):
+        while _state(order.ready) in (None, before):
             status = started.poll()
             if status is not None:
                 raise LabFault(f"{name} ended with status {status} before it was ready, see stderr.log")
@@ -70,6 +70,15 @@ class Beside:
         except subprocess.TimeoutExpired:
             os.killpg(self.started.pid, signal.SIGKILL)
             self.started.wait()
+
+
+def _state(path: str) -> tuple[int, int] | None:
+    """What tells a file or socket from the one that an earlier program left there; None: it is not there."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_ino, status.st_ctime_ns
 
 
 def start_all(orders: Iterable[BesideOrder]) -> list[Beside]:

@@ -41,6 +41,21 @@ class ProcessRecord:
 
 
 @dataclass(frozen=True)
+class OwnerRecord:
+    """A program beside a trial that calls the token's module for its processes: the broker, or p11-kit's server.
+
+    Where it has a row of the tap, it is one of the trial's processes of role "other" too, as are those that it started.
+    """
+
+    program: str  # name of its file
+    pid: int
+    pss_kib: int | None = None  # with all that it started, at the end of the load
+    end: End = "unknown"
+    status: int = 0  # as of a ProcessRecord; 0 for one that ended when it was asked to
+    finished: bool = True  # False for one that ended before
+
+
+@dataclass(frozen=True)
 class ServerRecord:
     """What became of a trial's real server, besides its processes."""
 
@@ -105,6 +120,14 @@ class TrialRecord:
     server: ServerRecord | None = None  # of a real server
     error_texts: tuple[tuple[int, str], ...] = ()  # what OpenSSL says of its codes that stand in the rows
     nonces: NoncesRecord | None = None  # where ECDSA signatures were there to be looked at
+    owners: tuple[OwnerRecord, ...] = ()  # programs that have the token
+
+    @property
+    def owning(self) -> frozenset[int]:
+        """Indices of the processes that call the module for others, whose calls are those of others once more."""
+        pids = {owner.pid for owner in self.owners}
+        others = (process for process in self.processes if process.role == "other")
+        return frozenset(process.index for process in others if process.pid in pids or process.parent in pids)
 
     def killed_by_wish(self, process: ProcessRecord) -> bool:
         """Whether the scenario had the lab kill this process, so that its end is no crash."""
@@ -121,6 +144,7 @@ class TrialRecord:
         fields["invalid_because"] = tuple(fields["invalid_because"])
         if fields.get("server"):
             fields["server"] = ServerRecord(**fields["server"])
+        fields["owners"] = tuple(OwnerRecord(**owner) for owner in fields.get("owners", ()))
         fields["error_texts"] = tuple((code, text) for code, text in fields.get("error_texts", ()))
         if fields.get("nonces"):
             fields["nonces"] = NoncesRecord.from_json(fields["nonces"])

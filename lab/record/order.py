@@ -89,7 +89,8 @@ class BesideOrder:
     command: tuple[str, ...]
     environment: Mapping[str, str] = field(repr=False)  # on top of the trial's own
     user: str | None  # whom it is started as; None: as the lab
-    ready: str  # path of a file or socket: the program is ready when it is there
+    ready: str  # path of a file or socket that the program makes, or writes again, when it is ready
+    owner: bool = False  # it calls the module for the others, so that each of their calls is seen once more
 
 
 @dataclass(frozen=True)

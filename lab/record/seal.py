@@ -65,10 +65,14 @@ def _seal(
     index_of = {process.pid: process.index for process in trial.processes if process.pid}
     calls = [f for f in map(_read_calls, sorted(folder.glob("calls-*.rows"))) if f is not None]
     others: list[ProcessRecord] = []
+    owners = {owner.pid: owner for owner in trial.owners}
     for file in calls:
         if file.pid not in index_of:
             index_of[file.pid] = 1 + max((p.index for p in trial.processes), default=-1) + len(others)
-            others.append(ProcessRecord(index_of[file.pid], "other", file.pid, "unknown", 0, 0, None, 1))
+            other = ProcessRecord(index_of[file.pid], "other", file.pid, "unknown", 0, 0, None, 1)
+            if owner := owners.get(file.pid):
+                other = replace(other, end=owner.end, status=owner.status, finished=owner.finished)
+            others.append(other)
     programs = {file.pid: file for file in calls}  # of a process that became another program: the latest
     # a program that unloads the tap and loads it again has a file of each time
     calls.sort(key=lambda file: (index_of[file.pid], int(file.rows["started_ns"][0]) if len(file.rows) else 0))
@@ -93,7 +97,7 @@ def _seal(
         _completed(_named(p, programs.get(p.pid)), operations.get(p.index), last.get(p.pid), trial)
         for p in trial.processes
     )
-    strangers = tuple(_named(p, programs.get(p.pid)) for p in others)
+    strangers = tuple(_completed(_named(p, programs.get(p.pid)), None, last.get(p.pid), trial) for p in others)
     recorded = {file.pid for file in calls}
     unrecorded = _unrecorded(operations, connections if key_in_token else {}, recorded)
     texts = trial.error_texts

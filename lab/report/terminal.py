@@ -5,21 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from rich import box
 from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from lab.report import handshakes, nonces, real_servers, token_grid, traced, words
+from lab.report import brokers, handshakes, nonces, real_servers, token_grid, traced, words
+from lab.report.side_by_side import Arm, Line, grid, table
 from lab.report.words import count, milliseconds, significant
 
-SIDE_BY_SIDE: Final = 4  # arms; with more, each arm is a row
 FAILURES_SHOWN: Final = 6
 COMPARISONS_SHOWN: Final = 40
-
-Arm = Mapping[str, Any]
-Line = tuple[str, Callable[[Arm], str]]
 
 
 def show(summary: Mapping[str, Any], console: Console) -> None:
@@ -40,7 +36,7 @@ def show(summary: Mapping[str, Any], console: Console) -> None:
     _arms(console, arms)
     token_grid.show(summary, console)
     if open_loop:
-        _grid(
+        grid(
             console,
             "Open loop, in ms (response: from the planned time, service: from the start)",
             open_loop,
@@ -48,22 +44,25 @@ def show(summary: Mapping[str, Any], console: Console) -> None:
         )
     if closed_loop:
         who = "client" if all(map(handshakes.are_in, closed_loop.values())) else "thread"
-        _grid(console, f"Closed loop: each {who} started the next operation at once", closed_loop, _CLOSED_LINES)
+        grid(console, f"Closed loop: each {who} started the next operation at once", closed_loop, _CLOSED_LINES)
     tls = {name: arm for name, arm in arms.items() if handshakes.are_in(arm)}
     ours = {name: arm for name, arm in arms.items() if not handshakes.external(arm)}
     joined = {name: arm for name, arm in tls.items() if name in ours}
     if any(arm["where_ms"] for arm in joined.values()):
-        _grid(console, "Where the time of a handshake went, ms (means, which add up)", joined, handshakes.where(joined))
+        grid(console, "Where the time of a handshake went, ms (means, which add up)", joined, handshakes.where(joined))
     if tls:
         title, lines = handshakes.connections(tls)
-        _grid(console, title, tls, lines)
+        grid(console, title, tls, lines)
         for name, told in handshakes.strangers(tls):
             _bullet(console, Text(f"{name}: ", style="bold").append(told, style="not bold"))
     real = {name: arm for name, arm in arms.items() if arm.get("real_server")}
     if real:
-        _grid(console, "What the context of a real server amounted to", real, real_servers.AMOUNTED_TO)
+        grid(console, "What the context of a real server amounted to", real, real_servers.AMOUNTED_TO)
     if ours:  # nothing is known of the inside of another's server
-        _grid(console, "What a context costs", ours, _costs(ours))
+        grid(console, "What a context costs", ours, _costs(ours))
+    if brokers.are_in(arms):
+        having = {name: arm for name, arm in arms.items() if arm.get("at_token")}
+        grid(console, brokers.TITLE, having, brokers.LINES)
     _told(console, "Restarts", real_servers.restarts(real))
     _failures(arms, console)
     _told(console, "Known causes, found in the calls", real_servers.diagnoses(arms))
@@ -89,10 +88,10 @@ def _trace(summary: Mapping[str, Any], arms: Mapping[str, Arm], console: Console
     console.print(Text(f"run {summary['run']}", style="dim"))
     _validity(summary, console, "Every call that reached the tap is accounted for.")
     for name, arm in arms.items():
-        for title, table in traced.tables(name, arm, console.width):
+        for title, found in traced.tables(name, arm, console.width):
             console.print()
             console.print(Text(title, style="bold"))
-            console.print(table)
+            console.print(found)
     _failures(arms, console)
     _told(console, "Known causes, found in the calls", real_servers.diagnoses(arms))
     _rules(arms, console)
@@ -243,12 +242,6 @@ def _costs(arms: Mapping[str, Arm]) -> list[Line]:
     return [*_COST_LINES[:3], *tls, *_COST_LINES[3:]]
 
 
-def _grid(console: Console, title: str, arms: Mapping[str, Arm], lines: Sequence[Line]) -> None:
-    console.print()
-    console.print(Text(title, style="bold"))
-    _table(console, arms, lines)
-
-
 def _arms(console: Console, arms: Mapping[str, Arm]) -> None:
     """The settings that differ, side by side with what became of the operations; what all arms share is said once."""
     values = {label: [text(arm) for arm in arms.values()] for label, text in _SETTINGS}
@@ -264,59 +257,7 @@ def _arms(console: Console, arms: Mapping[str, Arm]) -> None:
     if told:
         every = "in every arm: " if len(arms) > 1 else ""
         console.print(Padding(Text(every + "; ".join(told)), (0, 0, 0, 2)))
-    _table(console, arms, (*differ, *_COUNT_LINES))
-
-
-def _table(console: Console, arms: Mapping[str, Arm], lines: Sequence[Line]) -> None:
-    """Arms as columns where they are few and their columns fit, otherwise as rows."""
-    names = list(arms)
-    few = len(names) <= SIDE_BY_SIDE
-    if few and _width(arms, lines) <= console.width:
-        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-        table.add_column("", no_wrap=True)
-        for name in names:
-            table.add_column(Text(name), justify="right", overflow="fold")
-        for label, text in lines:
-            table.add_row(label, *(Text(text(arms[name])) for name in names))
-        console.print(table)
-        return
-    for part in _parts(arms, lines, console.width):
-        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-        table.add_column("arm", overflow="fold", width=_names_width(arms, console.width))
-        for line in part:
-            table.add_column(Text(line[0]), justify="right", overflow="fold", width=_least_width(arms, line))
-        for name in names:
-            table.add_row(Text(name), *(Text(text(arms[name])) for _, text in part))
-        console.print(table)
-
-
-def _width(arms: Mapping[str, Arm], lines: Sequence[Line]) -> int:
-    columns = [max(len(name), *(len(text(arm)) for _, text in lines)) for name, arm in arms.items()]
-    return max(len(label) for label, _ in lines) + sum(width + 3 for width in columns)
-
-
-def _parts(arms: Mapping[str, Arm], lines: Sequence[Line], width: int) -> list[list[Line]]:
-    """The lines in groups whose columns fit beside the arms' names; a heading may be wrapped at its spaces."""
-    room = width - _names_width(arms, width)
-    parts: list[list[Line]] = []
-    used = 0
-    for line in lines:
-        needed = 3 + _least_width(arms, line)
-        if not parts or used + needed > room:
-            parts.append([])
-            used = 0
-        parts[-1].append(line)
-        used += needed
-    return parts
-
-
-def _names_width(arms: Mapping[str, Arm], width: int) -> int:
-    return min(max(map(len, arms)), width // 3)
-
-
-def _least_width(arms: Mapping[str, Arm], line: Line) -> int:
-    label, text = line
-    return max(min(len(label), 8), *(len(word) for word in label.split()), *(len(text(arm)) for arm in arms.values()))
+    table(console, arms, (*differ, *_COUNT_LINES))
 
 
 def _failures(arms: Mapping[str, Arm], console: Console) -> None:

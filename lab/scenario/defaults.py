@@ -52,6 +52,8 @@ def _token(given: Given, choice: Choice) -> Token:
     own: dict[str, Any] = {} if choice.token == "module" else {"provision": True}
     if choice.over == "softhsm":
         own["reset_on_fork"] = False
+    if choice.over == "tpm2":
+        own["resource_manager"] = False
     if choice.token in BEHIND_P11_KIT:
         own["over"] = choice.over
     return Token(**{**own, **given["token"]})

@@ -90,8 +90,8 @@ class Token(Closed):
     kind: TokenKind = Field(
         "softhsm",
         description="What holds the key. softhsm, nss, opencryptoki, tpm2: a private token of SoftHSM, NSS, "
-        "openCryptoki (root only), a software TPM; p11kit-proxy: one behind p11-kit's proxy module; p11kit-remote: one "
-        "behind a p11-kit server, whom the others talk to; module: any, by its path.",
+        "openCryptoki (for root; in Debian 12 of RSA keys only), a software TPM; p11kit-proxy: one behind p11-kit's "
+        "proxy module; p11kit-remote: one behind a p11-kit server, whom the others talk to; module: any, by its path.",
     )
     over: Over | None = Field(
         None, description="p11kit-proxy, p11kit-remote only: the token behind p11-kit. Default softhsm."
@@ -100,6 +100,11 @@ class Token(Closed):
         None,
         description="softhsm, and what is over it: its library.reset_on_fork, which makes it forget its state in a "
         "child. Default false.",
+    )
+    resource_manager: bool | None = Field(
+        None,
+        description="tpm2, and what is over it: true puts tpm2-abrmd before the TPM, which alone holds two keys of all "
+        "processes together. Its client's threads do not survive a fork. Needed where there are more; default false.",
     )
     path: Text | None = Field(
         None, description="module only: path of the PKCS#11 library, seen from the scenario file."

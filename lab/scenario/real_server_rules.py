@@ -80,8 +80,14 @@ def _topology(topology: Mapping[str, Any], choice: Choice) -> Iterator[Problem]:
 
 
 def _context(context: Mapping[str, Any], choice: Choice) -> Iterator[Problem]:
-    for key in context:
-        if key != "locking":
+    for key, value in context.items():
+        if (key, value) == ("policy", "broker"):
+            yield Problem(
+                "context.policy",
+                f'"broker" is not allowed with tls.server = "{choice.server}": what its library does is found and '
+                'reported; use token.kind = "p11kit-remote", where others have its token, or the server lab',
+            )
+        elif key != "locking":
             yield Problem(
                 f"context.{key}",
                 f'not allowed with tls.server = "{choice.server}": what its library does is found and reported; '

@@ -23,6 +23,8 @@ MODULE_ONLY: Final = (
     "read_write",
 )
 
+_KEYS_OF_A_TPM: Final = 2  # loaded at once: a TPM has room for three objects, and needs one while it loads another
+
 
 def problems(given: Given, timeout_s: float | None) -> Iterator[Problem]:
     """What is impossible about an arm; nothing where it can run."""
@@ -59,17 +61,18 @@ def _topology(given: Given, choice: Choice) -> Iterator[Problem]:
         yield Problem(
             "topology.threads", f'{choice.threads} is not allowed with kind = "{kind}"; use 1, or kind = "worker"'
         )
-    if kind in ("threads", "spawn") and policy != "per-process":
+    if kind in ("threads", "spawn") and policy not in ("per-process", "broker"):
         why = "nothing forks" if kind == "threads" else "exec inherits nothing"
         yield Problem(
-            "context.policy", f'"{policy}" is not allowed with topology.kind = "{kind}" ({why}); use per-process'
+            "context.policy",
+            f'"{policy}" is not allowed with topology.kind = "{kind}" ({why}); use per-process or broker',
         )
     if choice.fork_point != "idle":
         if choice.workload != "sign":
             yield Problem(
                 "topology.fork_point", f'"{choice.fork_point}" needs workload.kind = "sign": the parent signs; use idle'
             )
-        elif policy == "per-process":
+        elif policy in ("per-process", "broker"):
             yield Problem(
                 "topology.fork_point",
                 f'"{choice.fork_point}" needs a parent with a context: context.policy shared or reinit; use idle',
@@ -116,6 +119,12 @@ def _workload(given: Given, choice: Choice) -> Iterator[Problem]:
 
 def _context(given: Given, choice: Choice) -> Iterator[Problem]:
     context = given["context"]
+    if choice.policy == "broker" and choice.token in BEHIND_P11_KIT:
+        yield Problem(
+            "context.policy",
+            f'"broker" is not allowed with token.kind = "{choice.token}", which is reached through p11-kit already, as '
+            f"a broker is; use token.kind = {choice.over}",
+        )
     if "inherit" in context and choice.policy != "shared":
         yield Problem("context.inherit", f'only allowed with policy = "shared", and this is "{choice.policy}"')
     if "pool_size" in context and choice.session != "pool":
@@ -132,6 +141,7 @@ def _token(token: Mapping[str, Any], choice: Choice) -> Iterator[Problem]:
         yield Problem("token.over", 'only allowed with kind = "p11kit-proxy" or "p11kit-remote"')
     if "reset_on_fork" in token and choice.over != "softhsm":
         yield Problem("token.reset_on_fork", f"only allowed with softhsm, and what is over it; this is {choice.over}")
+    yield from _resource_manager(token, choice)
     if choice.token != "module":
         for key in MODULE_ONLY:
             if key in token:
@@ -146,6 +156,23 @@ def _token(token: Mapping[str, Any], choice: Choice) -> Iterator[Problem]:
     if ("pin_env" in token) == ("pin_file" in token):
         what = "missing" if "pin_env" not in token else "given together with pin_file"
         yield Problem("token.pin_env", f'{what}; kind = "module" needs exactly one of pin_env, pin_file')
+
+
+def _resource_manager(token: Mapping[str, Any], choice: Choice) -> Iterator[Problem]:
+    """A TPM alone has room for two keys; more contexts than that fail for this, whatever else is to be found."""
+    if choice.over != "tpm2":
+        if "resource_manager" in token:
+            yield Problem(
+                "token.resource_manager", f"only allowed with tpm2, and what is over it; this is {choice.over}"
+            )
+        return
+    contexts = 1 if choice.topology == "threads" or choice.policy == "shared" else choice.processes
+    if "resource_manager" not in token and contexts * choice.vhosts > _KEYS_OF_A_TPM:
+        yield Problem(
+            "token.resource_manager",
+            f"missing; {contexts} contexts with {choice.vhosts} keys each are more than the {_KEYS_OF_A_TPM} keys that "
+            "a TPM has room for: set it to true, have fewer, or set it to false to see what becomes of them",
+        )
 
 
 def _load(load: Mapping[str, Any], choice: Choice, timeout_s: float | None) -> Iterator[Problem]:

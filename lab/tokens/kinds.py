@@ -8,19 +8,25 @@ from typing import Final
 from lab.tokens.model import Token, TokenSettings
 from lab.tokens.module import Module
 from lab.tokens.nss import Nss
+from lab.tokens.opencryptoki import OpenCryptoki
 from lab.tokens.p11kit import P11KitProxy, P11KitRemote
 from lab.tokens.softhsm import SoftHsm
+from lab.tokens.tpm2 import Tpm2
 
 KINDS: Final[Mapping[str, Callable[[TokenSettings], Token]]] = {
     "softhsm": SoftHsm,
+    "tpm2": Tpm2,
     "nss": Nss,
-    "p11kit-proxy": P11KitProxy,
-    "p11kit-remote": P11KitRemote,
+    "opencryptoki": OpenCryptoki,
+    "p11kit-proxy": lambda settings: P11KitProxy(_behind(settings)),
+    "p11kit-remote": lambda settings: P11KitRemote(_behind(settings)),
     "module": Module,
 }
 
-NOT_FOR_ROOT: Final = frozenset({"p11kit-proxy"})
-"""Kinds whose access is `unprivileged`: root cannot use them."""
+
+def _behind(settings: TokenSettings) -> Token:
+    """The token behind p11-kit."""
+    return KINDS[settings.over or "softhsm"](settings)
 
 
 def open_token(settings: TokenSettings) -> Token:

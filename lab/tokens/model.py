@@ -52,7 +52,7 @@ class TokenAccess:
     init_string: str | None = None
     beside: tuple[BesideOrder, ...] = ()  # programs that the token needs while a trial runs
     mounts: tuple[tuple[str, str], ...] = ()  # folders that lie over others for the trial alone: source, target
-    unprivileged: bool = False  # its configuration is not read by root: what uses it must be started as another user
+    root_mounts: tuple[tuple[str, str], ...] = ()  # those of `mounts` that a program does without unless it is root's
 
 
 @dataclass(frozen=True)
@@ -83,6 +83,8 @@ class TokenSettings(Protocol):
     def over(self) -> str | None: ...
     @property
     def reset_on_fork(self) -> bool | None: ...
+    @property
+    def resource_manager(self) -> bool | None: ...
     @property
     def path(self) -> str | Path | None: ...
     @property

@@ -21,6 +21,13 @@ class WorkloadSettings(Protocol):
     def mechanism(self) -> str | None: ...
 
 
+class ContextSettings(Protocol):
+    """The [context] table, as far as tokens are concerned. A real server has no policy."""
+
+    @property
+    def policy(self) -> str | None: ...
+
+
 class TlsSettings(Protocol):
     """The [tls] table, as far as tokens are concerned."""
 
@@ -52,6 +59,8 @@ class ArmSettings(Protocol):
     def name(self) -> str: ...
     @property
     def token(self) -> TokenSettings | None: ...
+    @property
+    def context(self) -> ContextSettings | None: ...
     @property
     def workload(self) -> WorkloadSettings: ...
     @property

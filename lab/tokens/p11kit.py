@@ -1,6 +1,6 @@
-"""p11-kit over a private SoftHSM: its proxy module, and its server with the client module that talks to it.
+"""p11-kit over another token: its proxy module, and its server with the client module that talks to it.
 
-Both are made, checked and copied as SoftHSM is, without p11-kit; only a trial's processes go through p11-kit.
+The token is made, checked and restored as it is without p11-kit; only a trial's processes go through p11-kit.
 Sources: pkcs11.conf(5), p11-kit(8), and what p11-kit 0.24 was seen to do (docs/decisions.md).
 """
 
@@ -19,11 +19,13 @@ from lab.errors import LabFault, ScenarioError
 from lab.native import library
 from lab.record.order import BesideOrder
 from lab.tokens.installed import find_installed
-from lab.tokens.model import KeyInfo, Prepared, TokenAccess, TokenSettings
-from lab.tokens.softhsm import TOKEN_LABEL, SoftHsm
+from lab.tokens.model import KeyInfo, Prepared, Token, TokenAccess
 
 _FOLDERS: Final = ("/usr/lib/*", "/usr/lib64", "/usr/lib", "/usr/local/lib*")
 _LONGEST_SOCKET: Final = 107  # bytes of sockaddr_un.sun_path, without its end
+_PACKAGES_MODULES: Final = "/usr/share/p11-kit/modules"
+_SYSTEM: Final = "/etc/pkcs11"
+_ROOT: Final = 0
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,17 @@ class Installed:
     def find(self) -> Path | None:
         return find_installed(self.override, self.patterns)
 
+    def path(self, key: str) -> Path:
+        """Raises ScenarioError, which begins with `key`, where it is not there."""
+        if (found := self.find()) is not None:
+            return found
+        named = os.environ.get(self.override)
+        looked = f"{self.override} names {named}, which is no file" if named else f"{self.file} is in no usual place"
+        raise ScenarioError(
+            f"{key}: p11-kit is not installed ({looked}); install the Debian package p11-kit-modules, "
+            f"or set {self.override} to the path of {self.file}"
+        )
+
 
 PROXY: Final = Installed(
     "LAB_P11_KIT_PROXY", "p11-kit-proxy.so", tuple(f"{folder}/p11-kit-proxy.so" for folder in _FOLDERS)
@@ -46,14 +59,14 @@ CLIENT: Final = Installed(
 )
 
 
-class _OverSoftHsm(ABC):
-    """A SoftHsm that a trial reaches in another way."""
+class _Over(ABC):
+    """A token that a trial reaches in another way."""
 
     kind: ClassVar[str]
     installed: ClassVar[Installed]
 
-    def __init__(self, settings: TokenSettings) -> None:
-        self._softhsm = SoftHsm(settings)
+    def __init__(self, inner: Token) -> None:
+        self._inner = inner
 
     def check(
         self,
@@ -64,67 +77,86 @@ class _OverSoftHsm(ABC):
     ) -> Mapping[str, KeyInfo]:
         """See Token."""
         self._find_parts()
-        return self._softhsm.check(keys, mechanisms, folder, decrypt)
+        return self._inner.check(keys, mechanisms, folder, decrypt)
 
     def prepare(self, keys: frozenset[str], folder: Path, decrypt: frozenset[str] = frozenset()) -> Prepared:
-        """See SoftHsm; what it saw of the library and the token is SoftHSM's."""
-        return self._softhsm.prepare(keys, folder, decrypt)
+        """See Token; what it saw of the library and the token is the inner one's."""
+        return self._inner.prepare(keys, folder, decrypt)
 
     def restore(self, folder: Path, key: str | None = None) -> TokenAccess:
-        """Copies the golden token into `folder`, beside what p11-kit needs to find it."""
+        """The inner token in `folder`, beside what p11-kit needs to find it."""
         folder.mkdir(mode=0o700)
-        return self._through_p11_kit(folder.absolute(), self._softhsm.restore(folder / "softhsm", key))
+        return self._through_p11_kit(folder.absolute(), self._inner.restore(folder / self._inner.kind, key))
 
     def retire(self) -> None:
         """See Token."""
-        self._softhsm.retire()
+        self._inner.retire()
 
     @property
     def path(self) -> Path:
         """The module of p11-kit. Raises ScenarioError where it is not there."""
-        if (found := self.installed.find()) is not None:
-            return found
-        named = os.environ.get(self.installed.override)
-        looked = (
-            f"{self.installed.override} names {named}, which is no file"
-            if named
-            else f"{self.installed.file} is in no usual place"
-        )
-        raise ScenarioError(
-            f"token.kind: {self.kind}: p11-kit is not installed ({looked}); install the Debian package "
-            f"p11-kit-modules, or set {self.installed.override} to the path of {self.installed.file}"
-        )
+        return self.installed.path(f"token.kind: {self.kind}")
 
     def _find_parts(self) -> None:
         """Raises ScenarioError where something of p11-kit is missing."""
         _ = self.path
 
     @abstractmethod
-    def _through_p11_kit(self, folder: Path, softhsm: TokenAccess) -> TokenAccess:
+    def _through_p11_kit(self, folder: Path, inner: TokenAccess) -> TokenAccess:
         """The same token, reached through p11-kit, whose own files go to `folder`."""
 
 
-class P11KitProxy(_OverSoftHsm):
-    """p11-kit's proxy module, with a configuration of the trial's own that knows this SoftHSM and nothing else.
+class P11KitProxy(_Over):
+    """p11-kit's proxy module, with a configuration of the trial's own that knows this token and nothing else.
 
-    p11-kit reads no user's configuration where the user is root, so root would get the system's modules.
+    p11-kit reads no user's configuration where the user is root. So root has the trial's lie over the machine's, in
+    the trial's own namespace.
     """
 
     kind = "p11kit-proxy"
     installed = PROXY
 
-    def _through_p11_kit(self, folder: Path, softhsm: TokenAccess) -> TokenAccess:
+    def _find_parts(self) -> None:
+        super()._find_parts()
+        if os.geteuid() == _ROOT and not os.path.isdir(_PACKAGES_MODULES):
+            raise ScenarioError(
+                f"token.kind: {self.kind}: {_PACKAGES_MODULES} is not there, where root's p11-kit looks for modules; "
+                "install the Debian package p11-kit-modules"
+            )
+
+    def _through_p11_kit(self, folder: Path, inner: TokenAccess) -> TokenAccess:
         own = folder / "config" / "pkcs11"
         modules = own / "modules"
         modules.mkdir(parents=True, mode=0o700)
         (own / "pkcs11.conf").write_text("user-config: only\n")
-        # critical: a SoftHSM that cannot be loaded is an error, and not a proxy that knows no token.
-        (modules / "lab.module").write_text(f"module: {softhsm.module}\ncritical: yes\n")
-        environment = {**softhsm.environment, "XDG_CONFIG_HOME": str(own.parent)}
-        return replace(softhsm, module=self.path, environment=environment, unprivileged=True)
+        # critical: a module that cannot be loaded is an error, and not a proxy that knows no token.
+        lines = [f"module: {inner.module}", "critical: yes"]
+        if inner.init_string is not None:
+            lines.append(f"x-init-reserved: {inner.init_string}")
+        (modules / "lab.module").write_text("\n".join(lines) + "\n")
+        environment = {**inner.environment, "XDG_CONFIG_HOME": str(own.parent)}
+        for_root = _over_the_machines(folder, modules) if os.geteuid() == _ROOT else ()
+        return replace(
+            inner,
+            module=self.path,
+            environment=environment,
+            init_string=None,
+            mounts=(*inner.mounts, *for_root),
+            root_mounts=for_root,
+        )
 
 
-class P11KitRemote(_OverSoftHsm):
+def _over_the_machines(folder: Path, modules: Path) -> tuple[tuple[str, str], ...]:
+    """Mounts that put `modules` in the place of the machine's, and nothing in that of what its administrator says."""
+    own = ((str(modules), _PACKAGES_MODULES),)
+    if not os.path.isdir(_SYSTEM):
+        return own
+    nothing = folder / "nothing"
+    nothing.mkdir(mode=0o700)
+    return (*own, (str(nothing), _SYSTEM))
+
+
+class P11KitRemote(_Over):
     """p11-kit's client module, and a `p11-kit server` on a socket of the trial's own that has the token.
 
     For each connection the server starts a process that loads the module: the tap, so that its calls are recorded.
@@ -139,29 +171,42 @@ class P11KitRemote(_OverSoftHsm):
         super()._find_parts()
         _program()
 
-    def _through_p11_kit(self, folder: Path, softhsm: TokenAccess) -> TokenAccess:
+    def _through_p11_kit(self, folder: Path, inner: TokenAccess) -> TokenAccess:
         socket = folder / "p11-kit"
-        if len(os.fsencode(socket)) > _LONGEST_SOCKET:
-            raise LabFault(
-                f"{socket}: longer than the {_LONGEST_SOCKET} bytes of a socket's path; use a shorter TMPDIR"
-            )
+        token = f"pkcs11:token={quote(inner.token_label, safe='')}"
         owner = BesideOrder(
             command=(
-                str(_program()),
-                "server",
-                "--foreground",
-                "--name",
-                str(socket),
-                "--provider",
-                str(library("tap")),
-                f"pkcs11:token={TOKEN_LABEL}",
+                *(str(_program()), "server", "--foreground", "--name", str(socket)),
+                *("--provider", str(library("tap")), token),
             ),
-            environment={**softhsm.environment, "LAB_TAP_MODULE": str(softhsm.module)},
+            environment=owner_environment(inner),
             user=None,
             ready=str(socket),
+            owner=True,
         )
-        address = {"P11_KIT_SERVER_ADDRESS": f"unix:path={quote(str(socket))}"}
-        return replace(softhsm, module=self.path, environment=address, beside=(owner,))
+        return replace(
+            inner,
+            module=self.path,
+            environment=reached_at(socket),
+            init_string=None,
+            beside=(*inner.beside, owner),
+        )
+
+
+def owner_environment(access: TokenAccess) -> dict[str, str]:
+    """Of a program that calls the module of `access` for others, through the tap.
+
+    The locking is its own affair, whatever the others declare to p11-kit's client.
+    """
+    init = {} if access.init_string is None else {"LAB_TAP_INIT": access.init_string}
+    return {**access.environment, **init, "LAB_TAP_MODULE": str(access.module), "LAB_TAP_LOCKING": "os"}
+
+
+def reached_at(socket: Path, suffix: str = "") -> dict[str, str]:
+    """The environment in which p11-kit's client module finds the socket. Raises LabFault where its name is too long."""
+    if len(os.fsencode(socket)) + len(suffix) > _LONGEST_SOCKET:
+        raise LabFault(f"{socket}: longer than the {_LONGEST_SOCKET} bytes of a socket's path; use a shorter TMPDIR")
+    return {"P11_KIT_SERVER_ADDRESS": f"unix:path={quote(str(socket))}"}
 
 
 def _program() -> Path:

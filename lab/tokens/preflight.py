@@ -10,10 +10,11 @@ from typing import Final
 from lab.errors import ScenarioError
 from lab.tokens.certificates import read_fitting
 from lab.tokens.keys import mechanisms_for
-from lab.tokens.kinds import NOT_FOR_ROOT, open_token
+from lab.tokens.kinds import open_token
 from lab.tokens.model import KeyInfo, TokenSettings
 from lab.tokens.module import Module
 from lab.tokens.needs import ArmSettings, Needs, keys_of
+from lab.tokens.p11kit import CLIENT
 
 _ROOT: Final = 0
 
@@ -35,7 +36,7 @@ def unusable(arms: Iterable[ArmSettings], folder: Path | None = None) -> dict[st
             continue
         for arm in group:
             try:
-                _check_user(arm)
+                _check_broker(arm)
             except ScenarioError as error:
                 found[arm.name] = str(error)
     return found
@@ -50,7 +51,7 @@ def check(arms: Iterable[ArmSettings], file: str, folder: Path | None = None) ->
     for settings, group in _by_token(arms):
         for arm in group:
             try:
-                _check_user(arm)
+                _check_broker(arm)
             except ScenarioError as error:
                 raise ScenarioError(f'{file}: arm "{arm.name}": {error}') from None
         needs = Needs.of(group)
@@ -86,13 +87,10 @@ def _of_handshakes(message: str, group: list[ArmSettings]) -> str:
     return message
 
 
-def _check_user(arm: ArmSettings) -> None:
-    """A real server is started as its workers' user where its token must not be root's; the lab's own is the lab's."""
-    if arm.token is not None and arm.token.kind in NOT_FOR_ROOT and arm.server is None and os.geteuid() == _ROOT:
-        raise ScenarioError(
-            f"token.kind: {arm.token.kind}: p11-kit reads no user's configuration as root; run the lab as another "
-            "user, or with tls.server httpd, nginx or stunnel, which are started as server.user"
-        )
+def _check_broker(arm: ArmSettings) -> None:
+    """Whoever talks to a broker does so through p11-kit's client module."""
+    if arm.context is not None and arm.context.policy == "broker":
+        CLIENT.path("context.policy: broker")
 
 
 def _check_pair(key: str, mechanism: str) -> None:

@@ -19,10 +19,10 @@ from typing import Any, Final
 from lab.errors import LabFault
 from lab.native.cryptoki import CKU_SO, Cryptoki, CryptokiError, NotAModule, TokenInfo
 from lab.process.beside import end_all, start_all
-from lab.process.mounts import enter
+from lab.process.mounts import MountsRefused, enter
 from lab.record.names import MECHANISM
 from lab.tokens import objects
-from lab.tokens.keys import KEYS, kind_of, mechanisms_for
+from lab.tokens.keys import CKM_EC_KEY_PAIR_GEN, CKM_RSA_PKCS_KEY_PAIR_GEN, KEYS, kind_of, mechanisms_for
 from lab.tokens.request import DECRYPT, MARK, SIGN, Refused, Request
 
 CKF_DECRYPT: Final = 0x200
@@ -68,16 +68,37 @@ def answer(request: Request) -> dict[str, Any]:
 
 def _offer(module: Cryptoki, request: Request) -> dict[str, Any]:
     label = request.token_label
-    _check_mechanisms(module, _slot(module, label) if label else module.slots(with_token=False)[0], request)
+    slot = _slot(module, label) if label else module.slots(with_token=False)[0]
+    for name in request.keys:
+        _check_generation(module, slot, kind_of(name))
+    _check_mechanisms(module, slot, request)
     return {}
 
 
+def _check_generation(module: Cryptoki, slot: int, kind: str) -> None:
+    if not _generates(module, slot, kind):
+        others = ", ".join(other for other in KEYS if _generates(module, slot, other)) or "none"
+        raise Refused("workload.key", f"this token makes no keys of kind {kind}; it makes: {others}")
+
+
+def _generates(module: Cryptoki, slot: int, kind: str) -> bool:
+    rsa = KEYS[kind].type == "RSA"
+    try:
+        info = module.mechanism_info(slot, CKM_RSA_PKCS_KEY_PAIR_GEN if rsa else CKM_EC_KEY_PAIR_GEN)
+    except CryptokiError:
+        return False
+    return not rsa or not info.max_key or info.min_key <= KEYS[kind].bits <= info.max_key
+
+
 def _provision(module: Cryptoki, request: Request) -> dict[str, Any]:
+    first = request.so_pin if request.initial_so_pin is None else request.initial_so_pin
     if not request.initialised:
-        module.init_token(module.slots()[0], request.so_pin, request.token_label)
+        module.init_token(module.slots()[0], first, request.token_label)
     slot = _slot(module, request.token_label)  # SoftHSM moves an initialised token to another slot
     session = module.open_session(slot, read_write=True)
-    module.login(session, request.so_pin, CKU_SO)
+    module.login(session, first, CKU_SO)
+    if request.initial_so_pin is not None:
+        module.set_pin(session, first, request.so_pin)
     module.init_pin(session, request.pin)
     module.logout(session)
     module.login(session, request.pin)
@@ -231,10 +252,12 @@ def main() -> int:
                 said = answer(request)
             finally:
                 end_all(beside)
+        except MountsRefused as refused:
+            said = {"error": {"key": "token.kind", "message": str(refused)}}
         except LabFault as fault:
             said = {"fault": str(fault)}
-        except Refused as refused:
-            said = {"error": {"key": refused.key, "message": refused.message}}
+        except Refused as error:
+            said = {"error": {"key": error.key, "message": error.message}}
         except CryptokiError as error:
             said = {"error": {"key": "token.path", "message": f"{request.module}: {error}"}}
         json.dump(said, reply)

@@ -22,7 +22,8 @@ DECRYPT: Final = "decrypt"
 class Request:
     """One task for the throw-away process. It holds PINs, so its repr shows none of them.
 
-    offer      do the mechanisms work in the slot of the token, or without a label the first slot? needs no PIN
+    offer      can the slot of the token, or without a label the first slot, do the mechanisms, and make the keys?
+               needs no PIN
     provision  initialise the module's free slot as token_label, with both PINs and the keys
     inspect    look, log in once, read the keys; changes nothing
     generate   like inspect, and make the keys that are missing
@@ -35,6 +36,7 @@ class Request:
     pin: str = field(default="", repr=False)
     pin_key: str = "token.pin_env"  # the scenario key that a refused PIN is blamed on
     so_pin: str = field(default="", repr=False)
+    initial_so_pin: str | None = field(default=None, repr=False)  # with which it comes; None: C_InitToken sets so_pin
     initialised: bool = False  # provision: there is a token, with its label and the so_pin, and it wants a user PIN
     init_string: str | None = None
     read_write: bool = False  # the session, also where nothing is made or deleted

@@ -70,7 +70,7 @@ def open_site(
     bridge_library = library_for(arm.tls)
     assert bridge_library is not None  # a real server has the engine or the provider
     user = arm.server.user if os.geteuid() == _ROOT else None
-    starts_as = user if access.unprivileged else None
+    starts_as = user if access.root_mounts else None
     site = Site(
         arm=arm,
         folder=folder,

@@ -22,6 +22,7 @@ from lab.record.model import ProcessRecord, Role, TrialRecord
 from lab.record.order import ARRIVALS, ContextOrder, TlsOrder, TokenOrder, TrialOrder
 from lab.record.seal import Verification
 from lab.scenario import Arm
+from lab.tokens.broker import behind_broker
 from lab.tokens.model import Token, TokenAccess
 from lab.topology.line import KeeperLine
 from lab.topology.reach import rows_folder
@@ -80,6 +81,8 @@ def run_trial(
         folder.mkdir()
         private.mkdir(mode=0o700)
         access = token.restore(private / TOKEN, arm.workload.key) if token else None
+        if access and arm.context and arm.context.policy == "broker":
+            access = behind_broker(access, private)
         due = arrivals(arm, bench.seed, planned.block)
         tag_key = os.urandom(_TAG_KEY_BYTES).hex() if access else ""
         tls = replace(tls_order(arm, hosts, private), tag_key=tag_key) if hosts else None
@@ -119,8 +122,10 @@ def _with_real_server(
         tap = {name: value for name, value in environment.items() if name.startswith("LAB_TAP_")}
         real = open_site(arm, access, private / TOKEN, tls, private, tap)
         # what owns a token that the server's user is to reach must be that user
-        beside = tuple(replace(each, user=real.site.user) for each in order.beside)
-        order = replace(order, server=real.order, beside=beside)
+        beside = tuple(replace(each, user=each.user or real.site.user) for each in order.beside)
+        # which is started as a user that reads a configuration of its own
+        mounts = tuple(each for each in order.mounts if each not in access.root_mounts)
+        order = replace(order, server=real.order, beside=beside, mounts=mounts)
         watch = _play(bench, folder, order, environment)  # the server alone has what its order says
         bench.line.end_all()  # or the rows of one that lives on would move under its feet
     if watch.refused:
@@ -272,6 +277,7 @@ def _record(planned: PlannedTrial, arm: Arm, order: TrialOrder, watch: Watch | N
         lost_rows=0,
         invalid_because=tuple(watch.faults) if watch else (),
         partial=watch.partial if watch else True,
+        owners=tuple(watch.owners.values()) if watch else (),
     )
 
 

@@ -12,12 +12,12 @@ import os
 import selectors
 import signal
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
 from lab.process.stacks import save_stack
-from lab.record.model import End, Role
+from lab.record.model import End, OwnerRecord, Role
 from lab.topology.line import KeeperLine, kill, open_handle
 
 _LEAVE_S: Final = 3.0
@@ -62,6 +62,7 @@ class Watch:
     seen: dict[int, Seen] = field(default_factory=dict)
     released_ns: int | None = None
     pss_kib: dict[int, int | None] = field(default_factory=dict)
+    owners: dict[int, OwnerRecord] = field(default_factory=dict)  # by pid
     done: bool = False
     faults: list[str] = field(default_factory=list)
     partial: bool = False
@@ -145,6 +146,17 @@ class Watch:
 
     def _on_ended(self, process: int, status: int) -> None:
         self._end(self.seen[process], status)
+
+    # of programs that have the token
+
+    def _on_owner(self, pid: int, program: str) -> None:
+        self.owners[pid] = OwnerRecord(program, pid)
+
+    def _on_owner_memory(self, pid: int, pss_kib: int | None) -> None:
+        self.owners[pid] = replace(self.owners[pid], pss_kib=pss_kib)
+
+    def _on_owner_ended(self, pid: int, end: End, status: int, finished: bool) -> None:
+        self.owners[pid] = replace(self.owners[pid], end=end, status=status, finished=finished)
 
     # of a real server
 

@@ -53,6 +53,10 @@ class PerProcess:
         context.make(drive, threads)
 
 
+class Broker(PerProcess):
+    """As per-process, on p11-kit's client module: the token is another process's, and a login there is everybody's."""
+
+
 class Reinit(SharedHandles):
     """Made before the fork, reloaded by each worker (option B of bug 42688)."""
 
@@ -66,6 +70,7 @@ _POLICIES: Final[dict[tuple[str, str], Policy]] = {
     ("shared", "sessions"): SharedHandles(),
     ("shared", "context"): SharedContext(),
     ("per-process", "sessions"): PerProcess(),
+    ("broker", "sessions"): Broker(),
     ("reinit", "sessions"): Reinit(),
 }
 

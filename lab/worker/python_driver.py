@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 import pkcs11
-from pkcs11.exceptions import PKCS11Error
+from pkcs11.exceptions import PKCS11Error, UserAlreadyLoggedIn
 
 from lab.native.cryptoki import CryptokiError
 from lab.native.loops import Drive, Load, Work, wait_until
@@ -82,8 +82,17 @@ class PythonContext:
         with step(drive, "find_token"), _as_cryptoki("C_GetSlotList"):
             self._slot_token = self._library.get_token(token_label=self._token.token_label)
         with step(drive, "login"), _as_cryptoki("C_Login"):  # python-pkcs11 opens the session in the same call
-            first = self._slot_token.open(user_pin=self._token.pin)
+            first = self._first_session()
         self._open(drive, threads, [first])
+
+    def _first_session(self) -> Any:
+        """See Pkcs11 for brokers. There, the session that python-pkcs11 could not log in with stays open."""
+        try:
+            return self._slot_token.open(user_pin=self._token.pin)
+        except UserAlreadyLoggedIn:
+            if self._policy.policy != "broker":
+                raise
+            return self._slot_token.open()
 
     def _open(self, drive: Drive, threads: int, sessions: list[Any]) -> None:
         self._sessions = sessions

@@ -23,6 +23,7 @@ from lab.process.beside import Beside, start_all
 from lab.process.others import children, descendants, listens, pss_kib, started_ns, user_of
 from lab.process.own import adopt_orphans
 from lab.record.order import ServerOrder, TrialOrder
+from lab.worker import owners
 from lab.worker.family import Child, generator
 from lab.worker.root import Root, report
 
@@ -112,6 +113,7 @@ class ServerRoot(Root):
     def run(self) -> None:
         adopt_orphans()
         self.beside = start_all((*self.order.beside, *self.server.beside))
+        owners.tell_start(report, self.beside)
         for process in range(1, self.generators + 1):
             self._adopt(generator(self.order, process))
         self.tree = Tree({child.pid for child in self.children}, self.last_process)
@@ -125,6 +127,7 @@ class ServerRoot(Root):
         self._plan()
         self._while_loaded()
         alive = list(self.tree.alive())
+        owners.tell_memory(report, self.beside)
         report("memory", pss_kib={member.process: pss_kib(member.pid) for member in alive})
         self._tell_all("leave")
         self._until(lambda child: False)

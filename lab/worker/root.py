@@ -24,11 +24,12 @@ from typing import Any, Final
 
 from lab.errors import LabFault
 from lab.native.cryptoki import CryptokiError
-from lab.process.beside import END_S, Beside, end_all, start_all
+from lab.process.beside import END_S, Beside, start_all
 from lab.process.mounts import enter
 from lab.process.others import pss_kib
 from lab.process.own import die_with_parent, leave_no_core, let_stacks_be_read, raise_limit_of_files
 from lab.record.order import TrialOrder
+from lab.worker import owners
 from lab.worker.family import Child, fork, generator, spawn
 from lab.worker.listeners import listen
 from lab.worker.member import context_of, drive_of
@@ -76,6 +77,7 @@ class Root:
 
     def run(self) -> None:
         beside = start_all(self.order.beside)
+        owners.tell_start(report, beside)
         for process in range(1, self.generators + 1):
             self._adopt(generator(self.order, self.order.processes + process))
         self._before_fork()
@@ -90,6 +92,7 @@ class Root:
         if self.generators:
             self._serve()
         self._until(lambda child: child.finished)
+        owners.tell_memory(report, beside)
         report("memory", pss_kib={child.process: pss_kib(child.pid) for child in self.children if not child.ended})
         self._tell_all("leave")
         self._until(lambda child: False)
@@ -100,7 +103,7 @@ class Root:
     def _end_beside(self, beside: Sequence[Beside]) -> None:
         if beside:
             report("ending", patience_s=END_S + 1)  # who is slow to end there is no hang of the root's
-            end_all(beside)
+            owners.end(report, beside)
 
     def _serve(self) -> None:
         """Until the generators have finished, however long servers, which nobody has told to stop, would go on."""
@@ -264,7 +267,7 @@ def main() -> None:
     raise_limit_of_files()
     order = TrialOrder.from_json(sys.stdin.read())
     try:
-        enter(order.mounts)
+        enter(order.mounts, [order.folder])
         if order.server is None:
             Root(order).run()
         else:

@@ -6,6 +6,7 @@ import os
 import pwd
 import signal
 import sys
+import tempfile
 from pathlib import Path
 
 import psutil
@@ -50,13 +51,27 @@ def test_its_environment_is_ours_with_its_own(tmp_path: Path) -> None:
 def test_as_another_user_it_has_that_user_s_groups(tmp_path: Path) -> None:
     user = pwd.getpwuid(os.geteuid()) if os.geteuid() else pwd.getpwnam("nobody")
     wanted = (user.pw_uid, user.pw_gid, sorted(os.getgrouplist(user.pw_name, user.pw_gid)))
-    beside = Beside.start(BesideOrder(("sleep", "60"), {}, user.pw_name, str(tmp_path)))
+    with tempfile.TemporaryDirectory(prefix="lab-test-") as name:  # pytest's own are closed to others
+        Path(name).chmod(0o777)
+        beside = Beside.start(
+            BesideOrder(("sh", "-c", f"> {name}/ready; exec sleep 60"), {}, user.pw_name, f"{name}/ready")
+        )
     try:
         process = psutil.Process(beside.started.pid)
         groups = Path(f"/proc/{process.pid}/status").read_text().partition("Groups:")[2].splitlines()[0].split()
         assert (process.uids().real, process.gids().real, sorted(map(int, groups))) == wanted
     finally:
         beside.end()
+
+
+def test_what_an_earlier_one_left_does_not_make_it_ready(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ready = tmp_path / "ready"
+    ready.write_text("of one that was killed")
+    Beside.start(order(SERVES.replace("touch()", "write_text('1')"), ready)).end()
+    assert ready.read_text() == "1"
+    monkeypatch.setattr(beside_module, "_READY_S", 0.1)
+    with pytest.raises(LabFault, match=r"was not ready in 0\.1 s"):
+        Beside.start(order("import signal\nsignal.pause()", ready))
 
 
 def test_one_that_cannot_be_started_is_named(tmp_path: Path) -> None:

@@ -18,7 +18,9 @@ class Settings:
     """A [token] table as a scenario resolves it."""
 
     kind: str = "softhsm"
+    over: str | None = None
     reset_on_fork: bool | None = None
+    resource_manager: bool | None = None
     path: str | Path | None = None
     token_label: str | None = None
     pin_env: str | None = None
@@ -35,6 +37,11 @@ class Workload:
     kind: str = "sign"
     key: str | None = "ec-p256"
     mechanism: str | None = "ECDSA"
+
+
+@dataclass(frozen=True)
+class Context:
+    policy: str | None = "per-process"
 
 
 @dataclass(frozen=True)
@@ -59,6 +66,7 @@ class Arm:
     name: str = "only"
     tls: Tls | None = None
     server: Server | None = None
+    context: Context | None = None
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +21,16 @@ from lab.errors import LabFault, ScenarioError
 from lab.process.beside import Beside
 from lab.record import dtypes
 from lab.record.names import FUNCTIONS
+from lab.record.order import BesideOrder
 from lab.record.rowfile import read_rows
 from lab.tokens.handing_over import hand_over
-from lab.tokens.kinds import NOT_FOR_ROOT, open_token
+from lab.tokens.kinds import open_token
 from lab.tokens.model import TokenAccess
 from lab.tokens.p11kit import CLIENT, PROXY, P11KitProxy, P11KitRemote
-from lab.tokens.preflight import check
-from lab.tokens.softhsm import OVERRIDE, find_module
-from tests.tokens.conftest import Arm, Server, Settings
+from lab.tokens.request import Request
+from lab.tokens.softhsm import OVERRIDE, SoftHsm, find_module
+from lab.tokens.throwaway import ask
+from tests.tokens.conftest import Settings
 
 OTHER = "www-data" if os.geteuid() == 0 else None
 KINDS = ("p11kit-proxy", "p11kit-remote")
@@ -130,7 +132,6 @@ def test_a_key_signs_through_the_proxy(make: Make, folder: Path) -> None:
 
     assert done.returncode == 0, done.stderr
     assert access.module.name == "p11-kit-proxy.so"
-    assert access.unprivileged
     assert access.beside == ()
 
 
@@ -151,7 +152,7 @@ def test_a_key_signs_through_the_server_and_each_connection_is_a_process_of_its_
         done = [sign(access, folder) for _ in range(2)]
 
     assert [each.returncode for each in done] == [0, 0], done
-    assert not access.unprivileged
+    assert access.mounts == ()
     assert "SOFTHSM2_CONF" not in access.environment  # its users know the socket, and not the token
     calls = calls_of(folder)
     assert len(calls) == 2
@@ -196,7 +197,7 @@ def test_odd_characters_of_a_path_reach_the_client(folder: Path) -> None:
     odd = folder / "a, b%c"
     odd.mkdir()
     odd.chmod(0o711)
-    token = P11KitRemote(Settings("p11kit-remote"))
+    token = open_token(Settings("p11kit-remote"))
     token.prepare(frozenset({"ec-p256"}), odd / "golden")
     access = token.restore(odd / "trial", "ec-p256")
     if OTHER is not None:
@@ -210,7 +211,7 @@ def test_odd_characters_of_a_path_reach_the_client(folder: Path) -> None:
 def test_a_socket_s_path_that_is_too_long_is_told(folder: Path) -> None:
     long = folder / ("x" * 100)
     long.mkdir()
-    token = P11KitRemote(Settings("p11kit-remote"))
+    token = open_token(Settings("p11kit-remote"))
     token.prepare(frozenset({"ec-p256"}), folder / "golden")
     with pytest.raises(LabFault, match="longer than the 107 bytes of a socket's path"):
         token.restore(long / "trial", "ec-p256")
@@ -247,7 +248,7 @@ def test_a_missing_module_of_p11_kit_is_named_with_its_package(
 def test_a_missing_p11_kit_program_is_named_with_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(ScenarioError, match=r"^token\.kind: p11kit-remote: the program p11-kit .* package p11-kit$"):
-        P11KitRemote(Settings("p11kit-remote")).check(frozenset(), frozenset())
+        open_token(Settings("p11kit-remote")).check(frozenset(), frozenset())
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -257,19 +258,80 @@ def test_a_missing_softhsm_is_what_the_message_names(kind: str, monkeypatch: pyt
         open_token(Settings(kind)).check(frozenset(), frozenset({("ec-p256", "ECDSA")}))
 
 
-def test_root_may_use_the_proxy_with_a_real_server_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    arm = Arm(Settings("p11kit-proxy"))
-    monkeypatch.setattr(os, "geteuid", lambda: 0)
-    with pytest.raises(ScenarioError) as raised:
-        check([Arm(Settings(), name="good"), arm], "x.toml")
-    assert str(raised.value).startswith('x.toml: arm "only": token.kind: p11kit-proxy: p11-kit reads no user\'s conf')
-    assert "tls.server httpd, nginx or stunnel, which are started as server.user" in str(raised.value)
+def test_the_lab_s_own_user_signs_through_the_proxy_root_too_and_sees_nothing_else(folder: Path) -> None:
+    token = open_token(Settings("p11kit-proxy"))
+    token.prepare(frozenset({"ec-p256"}), folder / "golden")
+    access = token.restore(folder / "trial", "ec-p256")
+    request = Request("inspect", str(access.module), "nobody", pin=access.pin.reveal(), mounts=access.mounts)
 
-    check([replace(arm, server=Server()), Arm(Settings("p11kit-remote"))], "x.toml")
-    monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    check([arm], "x.toml")
+    with pytest.raises(ScenarioError, match=r'this module has: "lab"$'):  # nor the tokens of the machine
+        ask(request, access.environment)
+    found = ask(
+        replace(request, token_label=access.token_label, keys={"ec-p256": access.key_label}), access.environment
+    )
+
+    token.retire()
+    assert found["keys"]["ec-p256"]["label"] == "ec-p256"
+    assert bool(access.mounts) == (os.geteuid() == 0)
+    assert access.root_mounts == access.mounts
 
 
-def test_the_kinds_that_are_not_for_root_say_so_of_their_access(make: Make) -> None:
-    assert make("p11kit-proxy").unprivileged
-    assert {P11KitProxy.kind} == NOT_FOR_ROOT
+@dataclass
+class Daemons:
+    """A token as another kind would give it: with an init string, a program beside and a mount."""
+
+    softhsm: SoftHsm
+    kind: str = "daemons"
+
+    def restore(self, folder: Path, key: str | None = None) -> TokenAccess:
+        access = self.softhsm.restore(folder, key)
+        beside = BesideOrder(("sleep", "60"), {}, None, str(folder))
+        return replace(access, init_string="a='b' c=d", beside=(beside,), mounts=(("/from", "/to"),))
+
+
+@pytest.fixture
+def daemons(golden: SoftHsm) -> Daemons:
+    return Daemons(golden)
+
+
+def test_what_a_token_needs_is_kept_by_the_server_that_is_started_after_it(daemons: Daemons, tmp_path: Path) -> None:
+    access = P11KitRemote(daemons).restore(tmp_path / "trial", "ec-p256")  # type: ignore[arg-type]
+    first, server = access.beside
+    assert first.command == ("sleep", "60")
+    assert (first.owner, server.owner) == (False, True)
+    assert server.environment["LAB_TAP_INIT"] == "a='b' c=d"
+    assert access.init_string is None  # it is the module's, not that of p11-kit's client
+    assert access.mounts == (("/from", "/to"),)
+
+
+def test_what_a_token_needs_is_kept_by_the_proxy(daemons: Daemons, tmp_path: Path) -> None:
+    access = P11KitProxy(daemons).restore(tmp_path / "trial", "ec-p256")  # type: ignore[arg-type]
+    assert [order.command for order in access.beside] == [("sleep", "60")]
+    assert access.mounts[0] == ("/from", "/to")
+    assert access.init_string is None
+    written = (tmp_path / "trial/config/pkcs11/modules/lab.module").read_text()
+    assert "x-init-reserved: a='b' c=d\n" in written
+
+
+def test_an_init_string_reaches_the_module_behind_the_proxy(
+    daemons: Daemons, tmp_path: Path, compiled: Callable[[str], Path]
+) -> None:
+    says = compiled(
+        "static CK_RV init(void *a) { CK_C_INITIALIZE_ARGS *given = a;"
+        'fprintf(stderr, "init: %s\\n", given && given->pReserved ? (char *)given->pReserved : "none");'
+        "return CKR_GENERAL_ERROR; }"
+        "static CK_FUNCTION_LIST list = {{2, 40}, .C_Initialize = init};"
+        "CK_RV C_GetFunctionList(CK_FUNCTION_LIST **to) { *to = &list; return CKR_OK; }"
+    )
+    P11KitProxy(daemons).restore(tmp_path / "trial")  # type: ignore[arg-type]
+    config = tmp_path / "trial/config/pkcs11"
+    module = config / "modules/lab.module"
+    module.write_text(module.read_text().replace(str(find_module()), str(says)))
+    if OTHER is not None:
+        for above in (tmp_path, *tmp_path.parents[:3]):
+            above.chmod(0o755)
+        hand_over(tmp_path / "trial", OTHER)
+
+    done = run("p11-kit", "list-modules", XDG_CONFIG_HOME=str(config.parent))
+
+    assert "init: a='b' c=d" in done.stderr

@@ -25,6 +25,7 @@ class TrialView:
     last_calls: dict[int, endings.LastCall] = field(default_factory=dict)
     parent_checks: list[endings.ParentCheck] = field(default_factory=list)
     random_outputs: list[randomness.RandomOutputs] = field(default_factory=list)
+    owners_outputs: list[randomness.RandomOutputs] = field(default_factory=list)  # of programs that own the token
 
 
 ProcessRule = Callable[[ProcessCalls, ProcessRecord | None], Finding]
@@ -40,7 +41,10 @@ PROCESS_RULES: Final[dict[str, ProcessRule]] = {
 }
 
 TRIAL_RULES: Final[dict[str, TrialRule]] = {
-    "unique-randomness": lambda view: together(randomness.unique_randomness(view.random_outputs)),
+    "unique-randomness": lambda view: randomness.seen_by_either(
+        together(randomness.unique_randomness(view.random_outputs)),
+        together(randomness.unique_randomness(view.owners_outputs)),
+    ),
     "parent-unharmed": lambda view: endings.parent_unharmed(view.record, view.parent_checks, view.origin),
     "no-crash": lambda view: endings.no_crash(view.record, view.last_calls),
     "no-hang": lambda view: endings.no_hang(view.record, view.last_calls),

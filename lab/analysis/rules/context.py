@@ -75,6 +75,18 @@ def left_open(finding: Finding) -> Finding:
     return Finding(exercised=True, note=finding.note, undefined=why)
 
 
+def of_one_application(finding: Finding) -> Finding:
+    """The finding of login-per-process for a client of a program that owns the token, and that did log in.
+
+    To the module the owner is the one application, and its login that of all its clients. The standard knows no such
+    program, so for clients it leaves the rule open; the owner's own calls are judged as everybody's are.
+    """
+    if not finding.count:
+        return finding
+    why = f"the token's owner is one application to the module, whose login all its clients share: {finding.evidence}"
+    return Finding(exercised=True, note=finding.note, undefined=why)
+
+
 def login_per_process(calls: ProcessCalls) -> Finding:
     """No process is logged in that did not log in itself.
 

@@ -64,6 +64,14 @@ def unique_randomness(processes: Sequence[RandomOutputs]) -> list[Finding]:
     ]
 
 
+def seen_by_either(users: Finding, owners: Finding) -> Finding:
+    """Of those who use a token, and of the programs that own it for them, which see each output once more.
+
+    Each side is judged by itself, or all that a broker hands on would be a repetition.
+    """
+    return users if users.count or not (owners.count or owners.exercised) else owners
+
+
 def _outputs(calls: ProcessCalls, rows: NDArray[Any], data: NDArray[np.uint64]) -> Outputs:
     # The closures keep these columns only: `calls` would keep the whole process in memory.
     tid, started, origin = calls.tid[rows], calls.started_ns[rows], calls.origin
