@@ -83,10 +83,10 @@ class Cell:
 
     def lines(self) -> list[str]:
         """What the picture says in the cell."""
-        told = [f"{self.percent} ended well"]
+        told = [f"{self.percent} ended well" if self.arm["ok"] else "none ended well"]
         if self.state == "key":
             told.append("private key computed")
-        if self.codes and self.arm["ok"] < self.arm["planned"]:
+        if self.codes and (self.arm["ok"] < self.arm["planned"] or not self.arm["ok"]):
             told.append(self.codes[0])
         if self.rules:
             told.append(f"breaks {', '.join(self.rules)}")
@@ -197,23 +197,23 @@ def draw(summary: Mapping[str, Any], file: Path) -> bool:
         return False
     rows, columns = list(dict.fromkeys(cell.row for cell in found)), _columns(found)
     tallest = max(len(cell.lines()) for cell in found) + 1
-    figure = Figure(figsize=(2.6 + 2.3 * len(columns), 1.6 + 0.17 * tallest * len(rows)), layout="constrained")
+    figure = Figure(figsize=(2.6 + 2.3 * len(columns), 1.8 + 0.13 * tallest * len(rows)), layout="constrained")
     axes = figure.subplots()
     for cell in found:
         x, y = columns.index(cell.policy), rows.index(cell.row)
         _, colour, ink = _LOOKS[cell.state]
         axes.add_patch(Rectangle((x - 0.49, y - 0.47), 0.98, 0.94, facecolor=colour, edgecolor="#666666", lw=0.5))
         text = "\n".join(cell.lines())
-        axes.text(x, y, text, ha="center", va="center", color=ink, fontsize=7, linespacing=1.15)
+        axes.text(x, y, text, ha="center", va="center", color=ink, fontsize=7, linespacing=1.2)
         cost_ms = cell.arm["service_ms"]["p50"]
         if cost_ms is not None:
             corner: dict[str, Any] = {"ha": "right", "va": "bottom", "color": ink, "fontsize": 6}
             axes.text(x + 0.47, y + 0.45, f"{significant(cost_ms)} ms", **corner)
     axes.set(xlim=(-0.52, len(columns) - 0.48), ylim=(len(rows) - 0.48, -0.52))
     axes.set_xticks(range(len(columns)), columns)
-    axes.set_yticks(range(len(rows)), ["\n".join(wrap(row, 22)) for row in rows])
+    axes.set_yticks(range(len(rows)), ["\n".join(wrap(row, 24)) for row in rows])
     axes.xaxis.tick_top()
-    axes.set_xlabel("context policy", loc="left")
+    axes.set_xlabel("context policy (in the corner of a cell: the median time of an operation)", loc="left")
     axes.xaxis.set_label_position("top")
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
