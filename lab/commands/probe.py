@@ -182,6 +182,7 @@ def _look(
         most_sessions=most_sessions,
         no_key=ready.no_key,
         may_create=ready.settings.kind != "module" or bool(ready.settings.provision),
+        read_write=bool(ready.settings.read_write),
         patience_s=ready.patience_s,
     )
     found = _Found()

@@ -20,6 +20,16 @@ _MOST_SESSIONS: Final = {"token": 1024, "module": 64}
 """Defaults: a token that is somebody's may have others who need sessions."""
 _SESSIONS: Final = range(2, 65_537)
 _LEAST_S: Final = 5.0
+_OF_MODULES: Final = (
+    "token_label",
+    "pin_env",
+    "pin_file",
+    "key_label",
+    "init_string",
+    "environment",
+    "read_write",
+    "provision",
+)
 _KEY: Final = "ec-p256"
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -39,6 +49,7 @@ class Options:
     key: str | None = None
     init_string: str | None = None
     environment: tuple[str, ...] = field(default=(), repr=False)
+    read_write: bool = False
     provision: bool = False
     out: Path | None = None
     only: tuple[str, ...] = ()
@@ -57,7 +68,16 @@ class Options:
 
     def _own(self) -> Token:
         _among("--token", self.token, OWN_TOKENS)
-        for name in ("token_label", "pin_env", "pin_file", "key_label", "init_string", "environment", "provision"):
+        for name in (
+            "token_label",
+            "pin_env",
+            "pin_file",
+            "key_label",
+            "init_string",
+            "environment",
+            "read_write",
+            "provision",
+        ):
             if getattr(self, name):
                 raise ScenarioError(f"{_option(name)}: only allowed with --module; the lab sets {self.token} up itself")
         kind = str(self.token)
@@ -99,6 +119,7 @@ class Options:
                 "key_label": self.key_label,
                 "init_string": self.init_string,
                 "environment": variables,
+                "read_write": self.read_write or None,
                 "provision": self.provision,
             }
         )
@@ -164,7 +185,7 @@ class Options:
             value = getattr(self, name)
             words += [] if value is None else [_option(name), str(value)]
         words += [word for each in self.environment for word in ("--environment", each.partition("=")[0] + "=...")]
-        words += [_option(name) for name in ("reset_on_fork", "provision") if getattr(self, name)]
+        words += [_option(name) for name in ("reset_on_fork", "read_write", "provision") if getattr(self, name)]
         words += [word for name in ("only", "skip") for each in getattr(self, name) for word in (_option(name), each)]
         words += [] if self.most_sessions is None else ["--most-sessions", str(self.most_sessions)]
         words += [] if self.timeout_s == Options.timeout_s else ["--timeout-s", f"{self.timeout_s:g}"]

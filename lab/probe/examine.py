@@ -48,6 +48,7 @@ class Bed:
     no_key: str = "There is no key to sign with."  # why key is None
     children: int = 50
     may_create: bool = True  # session objects
+    read_write: bool = False  # every session
     patience_s: float = PATIENCE_S
 
 
@@ -111,6 +112,7 @@ def _stage(bed: Bed, stage: str, keeper: KeeperLine, folder: Path, most_s: float
             most_sessions=bed.most_sessions,
             children=bed.children,
             may_create=bed.may_create,
+            read_write=bed.read_write,
             beside=tuple(_with_tap_folder(order, folder) for order in access.beside),
             mounts=access.mounts,
         )

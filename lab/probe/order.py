@@ -28,6 +28,7 @@ class StageOrder:
     most_sessions: int
     children: int  # of the lines on random numbers
     may_create: bool = True  # session objects; on a token that is somebody else's, nothing is made unasked
+    read_write: bool = False  # every session
     beside: tuple[BesideOrder, ...] = ()
     mounts: tuple[tuple[str, str], ...] = ()
 

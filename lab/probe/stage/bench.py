@@ -54,7 +54,7 @@ class Bench:
     @cached_property
     def module(self) -> Module:
         """Loaded when it is first asked for, which is announced as the call dlopen. Raises NotAModule."""
-        loaded = self.call("dlopen", lambda: Module(Path(self.order.module)))
+        loaded = self.call("dlopen", lambda: Module(Path(self.order.module), self.order.read_write))
         if loaded is None:
             raise NotAModule("C_GetFunctionList is refused")
         return loaded

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from lab.native.cryptoki import ULONG, Cryptoki
@@ -38,6 +39,14 @@ class SessionInfo:
 
 class Module(Cryptoki):
     """One loaded module. Failures are as in Cryptoki."""
+
+    def __init__(self, path: Path, read_write: bool = False) -> None:
+        """read_write: all sessions are, for the modules that open no others."""
+        super().__init__(path)
+        self._read_write = read_write
+
+    def open_session(self, slot: int, read_write: bool = False) -> int:
+        return super().open_session(slot, read_write or self._read_write)
 
     def session_info(self, session: int) -> SessionInfo:
         info = _SessionInfo()

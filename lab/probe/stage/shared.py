@@ -18,7 +18,7 @@ from lab.probe.stage.parent import look_after
 THREADS: Final = 4
 CHILDREN: Final = 20
 _FORKING_S: Final = 4.0
-_AFTER_A_HANG_S: Final = 0.3
+_AFTER_A_HANG_S: Final = 0.15
 _BUSY: Final = 10
 _MOST_DESCRIPTORS: Final = 40
 _KCMP: Final[Mapping[str, int]] = {"x86_64": 312, "aarch64": 272}
