@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from functools import partial
 from typing import Final
 
@@ -60,6 +61,7 @@ def child_initialize(bench: Bench) -> None:
     """A child of a logged-in parent with sessions and a session object calls C_Initialize and looks around."""
     if not bench.make_ready():
         return
+    bench.call("C_GetInfo", bench.module.library_info, describe=asdict)
     sessions = [bench.session]
     for _ in range(_SESSIONS - 1):
         more = bench.call("C_OpenSession", lambda: bench.module.open_session(bench.slot))
