@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from matplotlib.lines import Line2D
 
-from lab.report.figures.drawing import Picture, Sentence, legend_below, log_axis, look, panels, picture, plain
+from lab.report.figures.drawing import Picture, Sentence, drawn, legend_below, log_axis, look, panels, picture, plain
 from lab.report.figures.latency import family
 from lab.report.token_grid import token_of
 
@@ -20,6 +20,7 @@ Sizes = dict[str, dict[int, str]]
 """Of each line, by number of processes or threads, the arm."""
 
 
+@drawn
 def against_size(run: Run) -> Picture | Sentence:
     """Throughput and p99 of each trial against the number of processes, and against that of threads."""
     arms = {name: arm for name, arm in run.summary["arms"].items() if arm["topology"]["kind"] is not None}
@@ -32,7 +33,9 @@ def against_size(run: Run) -> Picture | Sentence:
         )
     trials = run.trials[run.trials["usable"]]
     found = picture(
-        "capacity", "Operations per second, and the 99th percentile, against processes and threads.", 3.2 * len(lines) + 0.6
+        "capacity",
+        "Operations per second, and the 99th percentile, against processes and threads.",
+        3.2 * len(lines) + 0.6,
     )
     grid = panels(found, len(lines), 2)
     of, labels = family(run), list(dict.fromkeys(label for found_ in lines.values() for label in found_))
@@ -49,7 +52,9 @@ def against_size(run: Run) -> Picture | Sentence:
                         continue
                     every += values.tolist()
                     middle.append((size, float(values.median())))
-                    axes.plot([size] * len(values), values, style.marker, color=style.colour, ms=4.5, alpha=0.5, mec="none")
+                    axes.plot(
+                        [size] * len(values), values, style.marker, color=style.colour, ms=4.5, alpha=0.5, mec="none"
+                    )
                 axes.plot(*zip(*middle, strict=True), color=style.colour, ls=style.dash, lw=1.6) if middle else None
             _size_axis(axes, axis, sorted({size for by_size in sizes.values() for size in by_size}))
             throughput = metric == "throughput_hz"

@@ -19,6 +19,7 @@ from lab.report.figures.drawing import (
     Picture,
     Sentence,
     arm_rows,
+    drawn,
     legend_below,
     look,
     order_of,
@@ -47,6 +48,7 @@ STEPS: Final = (
 _BETWEEN: Final = ("between the steps", "#DDDDDD", "")
 
 
+@drawn
 def of_a_context(run: Run) -> Picture | Sentence:
     """For each arm, medians of the cold start's steps as a bar; the memory of a worker and the sessions, per trial."""
     arms = {name: arm for name, arm in run.summary["arms"].items() if arm["topology"]["kind"] is not None}
@@ -93,10 +95,10 @@ def of_a_context(run: Run) -> Picture | Sentence:
     handles: list[Any] = [Patch(facecolor=c, hatch=h, edgecolor="white", label=name) for _, name, c, h in steps]
     handles += [Patch(facecolor=_BETWEEN[1], label=_BETWEEN[0])] if between else []
     handles += [
-        Line2D([], [], marker="o", ls="", color="#555555", label="a trial: memory; most sessions at once"),
-        Line2D([], [], marker="o", ls="", mfc="white", color="#555555", label="a trial: leaked sessions"),
+        Line2D([], [], marker="o", ls="", color="#555555", label="one trial"),
+        Line2D([], [], marker="o", ls="", mfc="white", color="#555555", label="one trial: leaked"),
     ]
-    legend_below(found, handles, columns=4)
+    legend_below(found, handles, columns=6)
     return found
 
 
@@ -106,7 +108,7 @@ def _dots(axes: Any, frame: Any, arms: Any, column: str, beside: float, hollow: 
     for row, name in enumerate(arms):
         values = frame.loc[frame["arm"] == name, column].dropna().tolist()
         style = look(order_of(arms)[name])
-        heights = [row + beside + offset for offset in spread(len(values), 0.1)] if values else []
+        heights = [row + beside + offset for offset in spread(len(values), 0.13)] if values else []
         fill = {"mfc": "white", "mec": style.colour} if hollow else {"mec": "white", "mew": 0.4}
         axes.plot(values, heights, style.marker, color=style.colour, ms=5, alpha=0.75, **fill)
         any_ = any_ or bool(values)

@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
+from typing import Any, Final, NamedTuple, ParamSpec, TypeVar
 
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 WIDTH: Final = 9.5
 """Of every figure, in inches: its text is read at the width of a page."""
@@ -86,23 +90,34 @@ class Picture(Figure):
         """The same figure gives the same bytes. kind: png or svg."""
         file = io.BytesIO()
         metadata = {"Software": None} if kind == "png" else {"Date": None, "Creator": None}
-        with matplotlib.rc_context(TEXT):
+        with matplotlib.rc_context({name: TEXT[name] for name in ("hatch.linewidth", "svg.hashsalt", "svg.fonttype")}):
             self.savefig(file, format=kind, dpi=130, metadata=metadata)
         return file.getvalue()
 
 
+def drawn(draws: Callable[P, T]) -> Callable[P, T]:
+    """A function whose figures have the sizes of TEXT, whatever the notebook's own settings are."""
+
+    @wraps(draws)
+    def with_text(*args: P.args, **kwargs: P.kwargs) -> T:
+        with matplotlib.rc_context():
+            matplotlib.rcParams.update(matplotlib.rcParamsDefault)
+            matplotlib.rcParams.update(TEXT)
+            return draws(*args, **kwargs)
+
+    return with_text
+
+
 def picture(name: str, says: str, height: float, width: float = WIDTH) -> Picture:
     """An empty one, of that height in inches."""
-    with matplotlib.rc_context(TEXT):
-        made = Picture(figsize=(width, height), layout="constrained")
+    made = Picture(figsize=(width, height), layout="constrained")
     made.name, made.says = name, says
     return made
 
 
 def panels(figure: Any, rows: int, columns: int, **how: Any) -> Any:
     """Its axes, as an array of rows and columns."""
-    with matplotlib.rc_context(TEXT):
-        return figure.subplots(rows, columns, squeeze=False, **how)
+    return figure.subplots(rows, columns, squeeze=False, **how)
 
 
 def plain(value: float, _: Any = None) -> str:
@@ -150,11 +165,10 @@ def legend_below(figure: Any, handles: Sequence[Any], labels: Sequence[str] | No
     if handles:
         names = labels if labels is not None else [handle.get_label() for handle in handles]
         width = min(columns, len(handles), max(1, int(110 / (6 + max(len(name) for name in names)))))
-        with matplotlib.rc_context(TEXT):
-            figure.legend(
-                handles=handles, labels=list(names), loc="outside lower center", ncols=width, frameon=False,
-                handlelength=2.8, handleheight=1.2,
-            )  # fmt: skip
+        figure.legend(
+            handles=handles, labels=list(names), loc="outside lower center", ncols=width, frameon=False,
+            handlelength=2.8, handleheight=1.2,
+        )  # fmt: skip
 
 
 def spread(number: int, within: float = 0.16) -> list[float]:

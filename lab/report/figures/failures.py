@@ -17,9 +17,9 @@ from lab.report.figures.drawing import (
     PURPLE,
     SKY,
     VERMILLION,
-    YELLOW,
     Picture,
     Sentence,
+    drawn,
     legend_below,
     look,
     panels,
@@ -50,6 +50,7 @@ _LAYERS: Final = {
 _OTHER: Final = (GREEN, "++")
 
 
+@drawn
 def by_code(run: Run) -> Picture | Sentence:
     """A bar for each arm, layer and code: how often, in how many processes."""
     if run.failures.empty:
@@ -91,6 +92,7 @@ def by_code(run: Run) -> Picture | Sentence:
     return found
 
 
+@drawn
 def by_process(run: Run) -> Picture | Sentence:
     """Of each arm with failures the trial with most: a row for each process, a mark for each failed operation, in time."""
     if run.failures.empty:
@@ -160,7 +162,7 @@ def _panel(axes: Any, run: Run, trial: int, failed: pd.DataFrame, codes: list[st
         if mine.size > _MARKS:
             mine = mine[np.linspace(0, mine.size - 1, _MARKS).astype(np.intp)]
         style = look(number)
-        axes.plot(at[mine], where[mine] + 0.1 * (number % 3 - 1), style.marker, color=style.colour, ms=4, alpha=0.55,
+        axes.plot(at[mine], where[mine] + 0.1 * (number % 3 - 1) * (len(codes) > 1), style.marker, color=style.colour, ms=4, alpha=0.55,
                   mec="none", rasterized=True)  # fmt: skip
     every = max(1, math.ceil(len(processes) / 16))
     axes.set_yticks(range(0, len(processes), every), [str(process) for process in processes[::every]])

@@ -20,13 +20,13 @@ from lab.report.figures.drawing import (
     Picture,
     Sentence,
     arm_rows,
+    drawn,
     legend_below,
     log_axis,
     look,
     order_of,
     panels,
     picture,
-    plain,
     spread,
     wrapped,
 )
@@ -34,7 +34,7 @@ from lab.report.figures.drawing import (
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from lab.report.loaded.run import Run
+    from lab.report.loaded import Run
 
 POINTS: Final = 240
 _PER_QUANTILE: Final = 3  # operations beyond a quantile that is shown: the floor of p99 is 299
@@ -50,11 +50,14 @@ def family(run: Run) -> str:
     return "response_ms" if any(arm["response_ms"]["p50"] is not None for arm in arms) else "service_ms"
 
 
+@drawn
 def trials(run: Run) -> Picture | Sentence:
     """A row for each arm: the figure of each trial as a dot, and the arm's 95 % interval where the run has one."""
     arms, of = run.summary["arms"], family(run)
     frame = run.trials[run.trials["usable"]]
-    metrics = [name for name in (f"{of}.p50", f"{of}.p99", "throughput_hz") if name in frame and frame[name].notna().any()]
+    metrics = [
+        name for name in (f"{of}.p50", f"{of}.p99", "throughput_hz") if name in frame and frame[name].notna().any()
+    ]
     metrics = [name for name in metrics if name != "throughput_hz" or not _all_open(arms)]
     names = [name for name in arms if (frame["arm"] == name).any() and arms[name]["ok"]]
     if not metrics or not names:
@@ -116,6 +119,7 @@ def _most_lines(names: Sequence[str]) -> int:
     return max(wrapped(name).count("\n") for name in names) * len(names)
 
 
+@drawn
 def distributions(run: Run) -> list[Picture] | Sentence:
     """Failures beside latency: for up to eight arms each, outcomes, percentile spectrum and ECDF."""
     arms = run.summary["arms"]
@@ -130,7 +134,9 @@ def distributions(run: Run) -> list[Picture] | Sentence:
 def of_trials(run: Run) -> Curves:
     """Durations of measured operations that ended well, of trials that are whole and valid."""
     frame, of = run.operations, family(run)
-    wanted = frame["usable"].to_numpy() & (frame["phase"] == "measured").to_numpy() & (frame["outcome"] == "ok").to_numpy()
+    wanted = (
+        frame["usable"].to_numpy() & (frame["phase"] == "measured").to_numpy() & (frame["outcome"] == "ok").to_numpy()
+    )
     names, trial = frame["arm"].cat, frame["trial"].to_numpy()[wanted]
     arm, took = names.codes.to_numpy()[wanted], frame[of].to_numpy()[wanted]
     if of == "response_ms" and np.isnan(took).any():  # an arm in a closed loop has service times only
@@ -203,6 +209,3 @@ def _nines(axes: Axes) -> None:
     axes.set_xlim(1.1, max(high, 2.5))
     axes.set_xticks(ticks, [_NINES[tick] for tick in ticks])
     axes.xaxis.set_minor_formatter(lambda value, _: "")
-
-
-__all__ = ["Curves", "distributions", "family", "interval_of", "of_trials", "plain", "trials"]

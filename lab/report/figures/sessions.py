@@ -9,7 +9,20 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from matplotlib.lines import Line2D
 
-from lab.report.figures.drawing import BLUE, GREY, VERMILLION, Picture, Sentence, legend_below, panels, picture
+from lab.report.figures.drawing import (
+    BLUE,
+    GREY,
+    VERMILLION,
+    Picture,
+    Sentence,
+    arm_rows,
+    drawn,
+    legend_below,
+    look,
+    panels,
+    picture,
+    spread,
+)
 
 if TYPE_CHECKING:
     from lab.report.loaded import Run
@@ -19,6 +32,7 @@ _POINTS: Final = 600
 _SHORT: Final = 34
 
 
+@drawn
 def over_time(run: Run) -> Picture | Sentence:
     """A panel for each arm: its trial that leaked most, or else its first; a line for each process, and their sum."""
     frame, trials = run.sessions, run.trials
@@ -92,10 +106,9 @@ def _panel(axes: Any, rows: Any) -> int:
     return int(level.max())
 
 
+@drawn
 def peaks(run: Run) -> Picture | Sentence:
     """Most sessions at once, of each trial, against what the token says that it allows."""
-    from lab.report.figures.drawing import arm_rows, look, spread
-
     trials = run.trials
     names = [name for name in run.summary["arms"] if (trials["arm"] == name).any()]
     limits = {name: limit_of(run, name) for name in names}

@@ -39,6 +39,13 @@ class Run:
     def __init__(self, stored: StoredRun) -> None:
         self._stored = stored
 
+    @staticmethod
+    def of(stored: StoredRun, judged: tuple[dict[str, Any], list[tuple[TrialRecord, TrialFacts]]]) -> Run:
+        """One that has been judged already, as a report has that writes its summary first."""
+        run = Run(stored)
+        run.__dict__["_judged"] = judged
+        return run
+
     def __repr__(self) -> str:
         return f"<Run {self.name}: {self.scenario}, {'valid' if self.valid else 'not valid'}>"
 
@@ -130,6 +137,18 @@ class Run:
         from lab.report.loaded import rows
 
         return rows.calls(self._trials, list(self.arms), self._usable)
+
+    def calls_of(self, trial: int) -> pd.DataFrame:
+        """The rows of `calls` of one trial, without reading the others."""
+        from lab.report.loaded import rows
+
+        mine = [stored for stored in self._trials if stored.record.number == trial]
+        return rows.calls(mine, list(self.arms), self._usable)
+
+    @cached_property
+    def facts(self) -> Mapping[int, TrialFacts]:
+        """What was found in each trial, by its number, for what no DataFrame has."""
+        return {facts.number: facts for _, facts in self._facts}
 
     @cached_property
     def sessions(self) -> pd.DataFrame:
