@@ -34,7 +34,7 @@ def against_size(run: Run) -> Picture | Sentence:
     trials = run.trials[run.trials["usable"]]
     found = picture(
         "capacity",
-        "Operations per second, and the 99th percentile, against processes and threads.",
+        "Operations per second and a high percentile, by processes and threads.",
         3.2 * len(lines) + 0.6,
     )
     grid = panels(found, len(lines), 2)
@@ -55,7 +55,7 @@ def against_size(run: Run) -> Picture | Sentence:
                     axes.plot(
                         [size] * len(values), values, style.marker, color=style.colour, ms=4.5, alpha=0.5, mec="none"
                     )
-                axes.plot(*zip(*middle, strict=True), color=style.colour, ls=style.dash, lw=1.6) if middle else None
+                axes.plot([at for at, _ in middle], [v for _, v in middle], color=style.colour, ls=style.dash, lw=1.6)
             _size_axis(axes, axis, sorted({size for by_size in sizes.values() for size in by_size}))
             throughput = metric == "throughput_hz"
             name = of.removesuffix("_ms")

@@ -58,7 +58,7 @@ def of_a_context(run: Run) -> Picture | Sentence:
     names = list(arms)
     lines = sum(1 + wrapped(name).count("\n") for name in names)
     says = "What each process pays for its context: cold start in ms, memory in MiB, and sessions of the token."
-    found = picture("cost", says, 1.9 + 0.34 * max(len(names), 2) + 0.12 * lines)
+    found = picture("cost", says, 1.9 + 0.2 * max(len(names), 4) + 0.1 * lines)
     left, middle, right = panels(found, 1, 3, sharey=True, gridspec_kw={"width_ratios": (1.7, 1, 1)})[0]
     steps = [step for step in STEPS if any(arm["cold_ms"][step[0]] is not None for arm in arms.values())]
     between = False

@@ -27,7 +27,7 @@ BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, YELLOW, GREY = (
     *("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442", "#999999"),
 )
 
-TEXT: Final = {
+TEXT: Final[dict[Any, Any]] = {
     "font.size": 9,
     "axes.titlesize": 10,
     "axes.labelsize": 9,
@@ -101,7 +101,7 @@ def drawn(draws: Callable[P, T]) -> Callable[P, T]:
     @wraps(draws)
     def with_text(*args: P.args, **kwargs: P.kwargs) -> T:
         with matplotlib.rc_context():
-            matplotlib.rcParams.update(matplotlib.rcParamsDefault)
+            matplotlib.rcdefaults()
             matplotlib.rcParams.update(TEXT)
             return draws(*args, **kwargs)
 

@@ -76,17 +76,19 @@ def by_code(run: Run) -> Picture | Sentence:
     axes.tick_params(axis="y", length=0)
     most_often = max(row[3] for row in rows)
     axes.set_xscale("symlog", linthresh=1)
-    axes.set_xlim(0, max(10.0, most_often * 8.0))
+    axes.set_xlim(0, max(10.0, most_often * 14.0))
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     axes.set(xlabel="times, all trials together", title="Failures by arm and code")
     axes.grid(axis="x", alpha=0.3)
     axes.set_axisbelow(True)
-    layers = dict.fromkeys(row[1] for row in rows)
+    layers = {row[1]: _LAYERS.get(row[1], _OTHER) for row in rows}
     legend_below(
         found,
-        [Patch(facecolor=_LAYERS.get(name, _OTHER)[0], hatch=_LAYERS.get(name, _OTHER)[1], edgecolor="white", label=name)
-         for name in layers],
-    )  # fmt: skip
+        [
+            Patch(facecolor=colour, hatch=hatch, edgecolor="white", label=name)
+            for name, (colour, hatch) in layers.items()
+        ],
+    )
     if left_out > 0:
         found.text(0.995, 0.005, f"{left_out} rarer kinds are in summary.json", ha="right", fontsize=8, color="#555555")
     return found
@@ -94,7 +96,7 @@ def by_code(run: Run) -> Picture | Sentence:
 
 @drawn
 def by_process(run: Run) -> Picture | Sentence:
-    """Of each arm with failures the trial with most: a row for each process, a mark for each failed operation, in time."""
+    """Of each arm the trial with most failures: a row for each process, a mark for each failed operation, in time."""
     if run.failures.empty:
         return NONE
     operations = run.operations
@@ -157,13 +159,15 @@ def _panel(axes: Any, run: Run, trial: int, failed: pd.DataFrame, codes: list[st
     names = _named(failed).to_numpy()
     at = failed["ended_ms"].where(failed["ended_ms"].notna(), failed["started_ms"]).to_numpy()
     where = failed["process"].map(place_of).to_numpy(dtype=float)
+    here = [code for code in codes if code == _REST or (names == code).any()]
     for number, code in enumerate(codes):
         mine = np.flatnonzero(~np.isin(names, codes) if code == _REST else names == code)
         if mine.size > _MARKS:
             mine = mine[np.linspace(0, mine.size - 1, _MARKS).astype(np.intp)]
         style = look(number)
-        axes.plot(at[mine], where[mine] + 0.1 * (number % 3 - 1) * (len(codes) > 1), style.marker, color=style.colour, ms=4, alpha=0.55,
-                  mec="none", rasterized=True)  # fmt: skip
+        beside = 0.1 * (number % 3 - 1) * (len(here) > 1)
+        marks: dict[str, Any] = {"color": style.colour, "ms": 4, "alpha": 0.55, "mec": "none", "rasterized": True}
+        axes.plot(at[mine], where[mine] + beside, style.marker, **marks)
     every = max(1, math.ceil(len(processes) / 16))
     axes.set_yticks(range(0, len(processes), every), [str(process) for process in processes[::every]])
     axes.set_ylim(len(processes) - 0.4, -0.6)

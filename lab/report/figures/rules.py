@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import re
+import string
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from lab.record.folder import slug
 from lab.report import words
 from lab.report.figures.drawing import VERMILLION, Picture, Sentence, drawn, panels, picture
 
@@ -22,8 +25,11 @@ _BEFORE: Final = 7  # calls shown of the process that broke the rule
 _AFTER: Final = 4
 _OTHERS: Final = 5  # calls shown of another process, before and after together
 _LINE: Final = 118  # characters of evidence in a line
-_SAME_MS: Final = 2e-6
-_PROCESS: Final = re.compile(r"\bprocess(?:es)? (\d+)(?: and (\d+))?")
+_ROUNDED_MS: Final = 6e-4  # evidence has three decimals
+_PROCESS: Final = re.compile(r"\bprocess (\d+)")
+_MOMENT: Final = re.compile(r"\bprocess (\d+) \([^;]*?([\d.]+) ms (before|after) release")
+_GIVES_RANDOM: Final = ("C_Sign", "C_SignFinal", "C_GenerateRandom")
+_LONG: Final = 99_999  # session handles above it are shown as letters
 
 
 def broken(run: Run) -> list[tuple[str, str]]:
@@ -36,9 +42,18 @@ def broken(run: Run) -> list[tuple[str, str]]:
 
 @drawn
 def timelines(run: Run, most: int = 100) -> list[Picture | Sentence]:
-    """One for each arm and broken rule, `most` of them; a sentence where no call shows the case, or no rule is broken."""
-    found = broken(run)
+    """One for each arm and broken rule, `most` of them; a sentence where no call shows it, or no rule is broken."""
+    found = _one_of_each_first(broken(run))
     return [timeline(run, arm, rule) for arm, rule in found[:most]] if found else [NONE]
+
+
+def _one_of_each_first(found: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """So that what is left out for want of room is not a rule of its own."""
+    first = {rule: (arm, rule) for arm, rule in reversed(found)}
+    return [
+        *(case for case in found if case in first.values()),
+        *(case for case in found if case not in first.values()),
+    ]
 
 
 @drawn
@@ -60,45 +75,73 @@ def timeline(run: Run, arm: str, rule: str) -> Picture | Sentence:
     return _drawn(chosen, case, arm, rule, did)
 
 
+def _points(case: Any, calls: pd.DataFrame) -> list[tuple[int, float]]:
+    """(process, ms) of the first moments that the evidence names, at most two; one that has no process is looked up."""
+    evidence, at = str(case["evidence"]), float(case["at_ms"])
+    named = [
+        (int(process), float(ms) * (-1 if when == "before" else 1)) for process, ms, when in _MOMENT.findall(evidence)
+    ]
+    if named:
+        return named[:2]
+    processes = [int(number) for number in _PROCESS.findall(evidence)]
+    if math.isnan(at):
+        mine = calls[calls["process"].isin(processes[:1])]
+        return [] if mine.empty else [(processes[0], float(mine["started_ms"].max()))]
+    if processes:
+        return [(processes[0], at)]
+    near = (calls["started_ms"] - at).abs()
+    return [(int(calls.loc[near.idxmin(), "process"]), at)] if near.min() < _ROUNDED_MS else []
+
+
 def _chosen(calls: pd.DataFrame, case: Any) -> pd.DataFrame:
     """The calls to show, in time, with `lane`, and `it` where a call is the case."""
-    named = [int(n) for found in _PROCESS.findall(str(case["evidence"])) for n in found if n]
-    if not named and not np.isnan(case["at_ms"]):
-        near = (calls["started_ms"] - case["at_ms"]).abs()
-        named = [int(calls.loc[near.idxmin(), "process"])] if near.min() < _SAME_MS else []
-    if not named:
-        return calls.iloc[:0]
-    first = named[0]
-    mine = calls[calls["process"] == first].sort_values("started_ms", kind="stable")
-    if mine.empty:
-        return calls.iloc[:0]
-    at = case["at_ms"] if not np.isnan(case["at_ms"]) else float(mine["started_ms"].iloc[-1])
-    started = mine["started_ms"].to_numpy()
-    place = int(np.searchsorted(started, at - _SAME_MS))
-    window = mine.iloc[max(0, place - _BEFORE) : place + 1 + _AFTER]
-    is_it = bool(place < started.size and abs(started[place] - at) < _SAME_MS)
-    parts = [window]
-    others = [process for process in dict.fromkeys([*named[1:], 0, *_neighbours(calls, window)]) if process != first]
-    for process in others[: LANES - 1]:
-        theirs = calls[calls["process"] == process].sort_values("started_ms", kind="stable")
-        if theirs.empty:
-            continue
-        here = int(np.searchsorted(theirs["started_ms"].to_numpy(), at))
-        parts.append(theirs.iloc[max(0, here - _OTHERS + 1) : here + 1])
-        parts.append(_opening(theirs.iloc[:here], window["session"]))
     import pandas as pd
 
-    found = pd.concat(parts).assign(it=False)
-    if is_it:
-        found.loc[mine.index[place], "it"] = True
+    points = _points(case, calls)
+    by_process = {
+        process: mine.sort_values("started_ms", kind="stable") for process, mine in calls.groupby("process", sort=True)
+    }
+    parts, its, lanes_first = [], [], []
+    for process, at in points:
+        mine = by_process.get(process)
+        if mine is None:
+            continue
+        place = int(np.searchsorted(mine["started_ms"].to_numpy(), at - _ROUNDED_MS))
+        few = len(points) > 1
+        parts.append(mine.iloc[max(0, place - (_BEFORE // 2 if few else _BEFORE)) : place + 1 + _AFTER])
+        it = _the_case(mine.iloc[place : place + _AFTER], at, str(case["rule"]))
+        its += [it] if it is not None else []
+        first = mine.iloc[min(place, len(mine) - 1)]
+        lanes_first.append((int(first["process"]), int(first["tid"])))
+    if not parts:
+        return calls.iloc[:0]
+    window, at = pd.concat(parts), points[0][1]
+    wanted = dict.fromkeys([*map(int, _PROCESS.findall(str(case["evidence"]))), 0, *_neighbours(calls, window)])
+    seen = {process for process, _ in points}
+    for process in [process for process in wanted if process not in seen and process in by_process][: LANES - 1]:
+        theirs = by_process[process]
+        here = int(np.searchsorted(theirs["started_ms"].to_numpy(), at))
+        parts += [theirs.iloc[max(0, here - _OTHERS + 1) : here + 1], _opening(theirs.iloc[:here], window["session"])]
+    found = pd.concat(parts)
     found = found[~found.index.duplicated()].sort_values("started_ms", kind="stable")
-    lanes = list(dict.fromkeys(zip(found["process"].tolist(), found["tid"].tolist(), strict=True)))
-    lanes.sort(key=lambda lane: (lane[0] != 0, lane[0], lane[1]))
-    broke = (first, int(mine["tid"].iloc[min(place, started.size - 1)]))
-    kept = [broke, *(lane for lane in lanes if lane != broke)][:LANES]
-    number = {lane: place for place, lane in enumerate(lane for lane in lanes if lane in kept)}
-    lane_of = [number.get(lane, -1) for lane in zip(found["process"].tolist(), found["tid"].tolist(), strict=True)]
-    return found.assign(lane=lane_of)[lambda shown: shown["lane"] >= 0]
+    pairs = list(zip(found["process"].tolist(), found["tid"].tolist(), strict=True))
+    kept = list(dict.fromkeys([*lanes_first, *pairs]))[:LANES]
+    number = {lane: place for place, lane in enumerate(sorted(kept))}
+    found["lane"] = [number.get(pair, -1) for pair in pairs]
+    found["it"] = found.index.isin(its)
+    return found.loc[found["lane"] >= 0]
+
+
+def _the_case(candidates: pd.DataFrame, at: float, rule: str) -> Any:
+    """Index of the call that is the case: the one of that moment, or, where that is the start of an operation, the one
+    of the operation's calls that failed or gave what was repeated; None where there is none."""
+    if rule == "unique-randomness":
+        candidates = candidates[candidates["function"].isin(_GIVES_RANDOM)]
+        return candidates.index[0] if len(candidates) else None
+    if len(candidates) and abs(candidates["started_ms"].iloc[0] - at) < _ROUNDED_MS:
+        return candidates.index[0]
+    failed = candidates[candidates["ckr"] != "CKR_OK"]
+    return failed.index[0] if len(failed) else None
 
 
 def _opening(earlier: pd.DataFrame, sessions: pd.Series[int]) -> pd.DataFrame:
@@ -119,18 +162,27 @@ def _drawn(calls: pd.DataFrame, case: Any, arm: str, rule: str, did: str) -> Pic
     lines = wrap(str(case["evidence"]), _LINE)[:4]
     says = f"{arm} broke {rule}: it {did}. {case['evidence']}"
     height = 1.05 + 0.16 * len(lines) + 0.235 * len(calls)
-    found = picture(f"rule-{rule}-{arm}", says, height)
-    axes = panels(found, 1, 1)[0, 0]
     lanes = sorted(calls["lane"].unique().tolist())
+    handles = [int(handle) for handle in dict.fromkeys(calls["session"]) if handle]
+    letters = (
+        {h: string.ascii_uppercase[n % 26] for n, h in enumerate(handles)} if max(handles, default=0) > _LONG else {}
+    )
+    if letters:
+        lines.append("sessions: " + ", ".join(f"{letter} is handle {handle}" for handle, letter in letters.items()))
+        height += 0.16
+    found = picture(f"rule-{rule}-{slug(arm)}", says, height)
+    axes = panels(found, 1, 1)[0, 0]
     width = 1.0
     for lane in lanes:
         axes.axvline(lane * width, color="#BBBBBB", lw=1, zorder=0)
-    zero = float(case["at_ms"]) if not np.isnan(case["at_ms"]) else float(calls["started_ms"].iloc[0])
+    zero = float(calls.loc[calls["it"], "started_ms"].min() if calls["it"].any() else calls["started_ms"].iloc[0])
     for row, (_, call) in enumerate(calls.iterrows()):
         x, answer = call["lane"] * width, call["ckr"]
         never = not isinstance(answer, str)
         wrong = never or answer != "CKR_OK"
-        text = f"{call['function']}" + (f", session {call['session']}" if call["session"] else "")
+        text = f"{call['function']}" + (
+            f", session {letters.get(call['session'], call['session'])}" if call["session"] else ""
+        )
         text += " did not return" if never else f" → {answer}" if wrong else ""
         if len(lanes) > 2:
             text = text.replace("session ", "s ")
@@ -156,7 +208,7 @@ def _drawn(calls: pd.DataFrame, case: Any, arm: str, rule: str, did: str) -> Pic
     axes.xaxis.tick_top()
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
-    axes.set_ylabel("ms before and after the case" if calls["it"].any() else "ms")
+    axes.set_ylabel("ms before and after the case" if calls["it"].any() else "ms since the first call shown")
     found.suptitle(f"{arm} broke {rule}: a process {did} (trial {case['trial']})", fontsize=10, fontweight="bold")
     axes.set_xlabel("\n".join(lines), fontsize=8, loc="left")
     return found

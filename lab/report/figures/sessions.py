@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 ARMS_SHOWN: Final = 9
 _POINTS: Final = 600
 _SHORT: Final = 34
+_FAR: Final = 8  # a limit so many times the highest peak is shown on a logarithmic axis
 
 
 @drawn
@@ -114,7 +115,7 @@ def peaks(run: Run) -> Picture | Sentence:
     limits = {name: limit_of(run, name) for name in names}
     if not names or not trials["sessions_opened"].any():
         return Sentence("No process of this run opened a session, so there is no peak to hold against a limit.")
-    found = picture("session-peaks", "Most sessions open at once in each trial, by arm.", 1.6 + 0.4 * len(names))
+    found = picture("session-peaks", "Most sessions open at once in each trial, by arm.", 1.5 + 0.27 * len(names))
     axes = panels(found, 1, 1)[0, 0]
     for row, name in enumerate(names):
         style = look(row)
@@ -129,8 +130,13 @@ def peaks(run: Run) -> Picture | Sentence:
                       va="center", fontsize=8)  # fmt: skip
     arm_rows(axes, names)
     axes.margins(x=0.08)
-    axes.set_xlim(left=0)
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    numbers = [*trials["sessions_peak"].tolist(), *(limit for limit in limits.values() if limit)]
+    if max(numbers) > _FAR * max(1, *trials["sessions_peak"]):
+        axes.set_xscale("symlog", linthresh=1)
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+    else:
+        axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.set_xlim(left=-0.02 * max(numbers) if max(numbers) < _FAR else -0.2)
     axes.grid(axis="x", alpha=0.3)
     axes.set(xlabel="sessions open at once in all processes", title="Peaks against the token's limit")
     return found
