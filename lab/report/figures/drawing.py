@@ -58,7 +58,7 @@ LOOKS: Final = (
     Look(PURPLE, "v", "\\\\", (0, (8, 2))),
     Look(ORANGE, "P", "--", (0, (3, 1, 1, 1, 1, 1))),
     Look(SKY, "X", "++", (0, (2, 1))),
-    Look(GREY, "*", "oo", (0, (1, 2))),
+    Look(GREY, "<", "oo", (0, (1, 2))),
 )
 ARMS_IN_ONE: Final = len(LOOKS)
 """More lines in one panel would not be told apart."""

@@ -63,7 +63,7 @@ def trials(run: Run) -> Picture | Sentence:
     if not metrics or not names:
         return Sentence("No trial that is whole and valid has a latency, so there are no dots to show.")
     found = picture(
-        "trials", "The figure of each trial as a dot, by arm.", 1.5 + 0.42 * len(names) + 0.15 * _most_lines(names)
+        "trials", "The figure of each trial as a dot, by arm.", 1.4 + 0.3 * len(names) + 0.15 * _most_lines(names)
     )
     grid = panels(found, 1, len(metrics), sharey=True)[0]
     drawn = False
