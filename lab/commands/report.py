@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from lab.errors import LabFault
+from lab.errors import LabFault, ScenarioError
 from lab.record.begun import recover
 from lab.record.folder import claimed, write_json
 from lab.record.run import Run
 from lab.report import token_grid
-from lab.report.judging import judge
+from lab.report.judging import judge, unchecked_summary
 from lab.report.tables import FOLDER as TABLES
 from lab.report.tables import write_tables
 from lab.report.traced import is_trace
@@ -25,7 +25,15 @@ def report(run_path: Path) -> int:
     """Rebuilds all that a run folder says, and shows it; returns the exit status."""
     from rich.console import Console
 
-    summary = rebuild(run_path, picture=True)
+    try:
+        summary = rebuild(run_path, picture=True)
+    except (ScenarioError, LabFault) as problem:  # without its scenario nothing can be judged
+        lost = not (run_path / "scenario.json").exists()
+        because = "scenario.json: is missing" if lost else str(problem).removeprefix(f"{run_path}/")
+        kept = unchecked_summary(run_path, because)
+        if kept is None:
+            raise
+        summary = kept
     present(summary, run_path, Console())
     return 0 if summary["valid"] else 1
 

@@ -2,33 +2,55 @@
 
 from __future__ import annotations
 
-from typing import Any
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
 
 from lab.analysis.arms import arms_of
 from lab.analysis.facts import TrialFacts
-from lab.analysis.summary import summarise
+from lab.analysis.summary import SCHEMA, summarise
 from lab.analysis.trial import examine
 from lab.errors import LabFault
 from lab.record.model import TrialRecord
 from lab.record.run import Run
 
+SUMMARY: Final = "summary.json"
 
-def judge(run: Run) -> tuple[dict[str, Any], list[tuple[TrialRecord, TrialFacts]]]:
-    """The summary of a run, and of each trial its record and facts; nothing is written."""
-    try:
-        arms = arms_of(run.scenario)
-        name, seed = run.scenario["name"], run.scenario["seed"]
-        margins = run.scenario["margin"]
-    except (KeyError, TypeError) as problem:
-        raise LabFault(f"{run.path / 'scenario.json'}: is no resolved scenario ({problem!r})") from None
-    trials, faults = [], []
+Examined = list[tuple[TrialRecord, TrialFacts]]
+
+
+def judge(run: Run) -> tuple[dict[str, Any], Examined]:
+    """The summary of a run, and of each trial its record and facts. Raises LabFault where the scenario is none."""
+    trials, faults = examined(run)
+    return summary_of(run, trials, faults), trials
+
+
+def examined(run: Run) -> tuple[Examined, list[str]]:
+    """Record and facts of each trial that can be read, and what is missing or damaged in the folder, a line each."""
+    trials, faults = [], list(run.faults)
     for folder in run.trial_folders:
         try:
             trial = run.trial(folder)
             trials.append((trial.record, examine(trial.record, trial.operations, trial.calls, trial.connections)))
         except LabFault as fault:  # one damaged trial must not hide the others
             faults.append(str(fault).replace(f"{run.path}/", ""))
-    summary = summarise(
+        except Exception as problem:  # rows that no lab writes
+            faults.append(f"trials/{folder.name}: cannot be judged ({type(problem).__name__}: {problem})")
+    if not trials:
+        faults.append("there is no trial to judge")
+    return trials, faults
+
+
+def summary_of(run: Run, trials: Examined, faults: Sequence[str]) -> dict[str, Any]:
+    """The summary of what was examined. Raises LabFault where the run's scenario is no resolved one."""
+    try:
+        arms = arms_of(run.scenario)
+        name, seed = run.scenario["name"], run.scenario["seed"]
+        margins = run.scenario["margin"]
+    except (KeyError, TypeError) as problem:
+        raise LabFault(f"{run.path / 'scenario.json'}: is no resolved scenario ({problem!r})") from None
+    return summarise(
         run=run.name,
         scenario=name,
         question=run.scenario.get("question") or "",
@@ -40,4 +62,23 @@ def judge(run: Run) -> tuple[dict[str, Any], list[tuple[TrialRecord, TrialFacts]
         faults=faults,
         skipped=run.scenario.get("skipped"),
     )
-    return summary, trials
+
+
+def kept_summary(path: Path) -> dict[str, Any] | None:
+    """The summary that lies in a run folder; None where there is none, or none that this version understands."""
+    try:
+        found = json.loads((path / SUMMARY).read_text())
+    except (OSError, ValueError):
+        return None
+    if not isinstance(found, dict) or found.get("schema") != SCHEMA:
+        return None
+    return found if isinstance(found.get("arms"), dict) and isinstance(found.get("invalid_because"), list) else None
+
+
+def unchecked_summary(path: Path, because: str) -> dict[str, Any] | None:
+    """The summary that lies in a folder that cannot be judged, marked as such; None where there is none."""
+    kept = kept_summary(path)
+    if kept is None:
+        return None
+    marked = f"{because}: this is what {SUMMARY} said before, and nothing of it was checked"
+    return {**kept, "run": path.resolve().name, "valid": False, "invalid_because": [marked, *kept["invalid_because"]]}

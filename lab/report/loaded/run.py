@@ -7,17 +7,16 @@ memory. A trial that is damaged is in none of the frames, and `problems` names i
 
 from __future__ import annotations
 
+import collections
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lab.analysis.facts import TrialFacts
-from lab.errors import LabFault
-from lab.record.model import TrialRecord
+from lab.errors import LabFault, ScenarioError
 from lab.record.run import Run as StoredRun
 from lab.record.run import StoredTrial
-from lab.report.judging import judge
+from lab.report.judging import Examined, examined, kept_summary, summary_of, unchecked_summary
 from lab.report.loaded.arms import ArmSummary
 from lab.report.loaded.place import find
 
@@ -30,7 +29,13 @@ def load(path: str | Path | None = None) -> Run:
 
     Raises ScenarioError where the path is no run folder, LabFault where nothing in it can be read.
     """
-    return Run(StoredRun.open(find(path)))
+    place = find(path)
+    try:
+        return Run(StoredRun.open(place))
+    except (ScenarioError, LabFault):  # it lost its scenario, so what it said of itself is all that there is
+        if kept_summary(place) is None:
+            raise
+        return Run(StoredRun.open(place, scenario_needed=False))
 
 
 class Run:
@@ -107,10 +112,17 @@ class Run:
         """The scenario as resolved (scenario.json): every key of every arm."""
         return self._stored.scenario
 
-    @property
+    @cached_property
     def summary(self) -> Mapping[str, Any]:
-        """All that summary.json says."""
-        return self._judged[0]
+        """All that summary.json says, or would say."""
+        kept = kept_summary(self.path)
+        if not self._stored.scenario:
+            marked = unchecked_summary(self.path, "; ".join(self._stored.unread))
+            if marked is not None:
+                return marked
+        if kept is not None and not self.problems and self._holds(kept):
+            return kept
+        return summary_of(self._stored, *self._examined)
 
     @cached_property
     def arms(self) -> Mapping[str, ArmSummary]:
@@ -189,25 +201,41 @@ class Run:
     @cached_property
     def _looked_at(self) -> tuple[list[StoredTrial], list[str]]:
         """Trials that can be read, and what is wrong with the rest of the folder."""
-        found, problems = [], []
+        found, problems = [], list(self._stored.faults)
         for folder in self._stored.trial_folders:
             try:
-                found.append(self._stored.trial(folder))
+                trial = self._stored.trial(folder)
+                for table in (trial.operations, trial.calls, trial.connections):
+                    if not trial.record.tables:  # the only way to know that all of it can be decoded
+                        collections.deque(table.values(), maxlen=0)
+                found.append(trial)
             except LabFault as fault:
                 problems.append(str(fault).replace(f"{self.path}/", ""))
+        begun = [folder.name for folder in self._stored.unsealed if any(folder.glob("*.rows"))]
+        problems += [f"trials/{name}: was begun and never sealed; `lab report` seals it" for name in begun]
+        if not found:
+            problems.append("there is no trial")
         return found, problems
+
+    def _holds(self, summary: Mapping[str, Any]) -> bool:
+        """Whether a summary is of the trials that there are, and of this version."""
+        try:
+            arms = [ArmSummary.from_json(name, arm) for name, arm in summary["arms"].items()]
+            return sum(arm.trials for arm in arms) == len(self._trials) and "comparisons" in summary
+        except (KeyError, TypeError, AttributeError):
+            return False
 
     @property
     def _trials(self) -> list[StoredTrial]:
         return self._looked_at[0]
 
     @cached_property
-    def _judged(self) -> tuple[dict[str, Any], list[tuple[TrialRecord, TrialFacts]]]:
-        return judge(self._stored)
+    def _examined(self) -> tuple[Examined, list[str]]:
+        return examined(self._stored)
 
     @property
-    def _facts(self) -> list[tuple[TrialRecord, TrialFacts]]:
-        return self._judged[1]
+    def _facts(self) -> Examined:
+        return self._examined[0]
 
     @cached_property
     def _usable_trials(self) -> frozenset[int]:
