@@ -50,10 +50,7 @@ def timelines(run: Run, most: int = 100) -> list[Picture | Sentence]:
 def _one_of_each_first(found: list[tuple[str, str]]) -> list[tuple[str, str]]:
     """So that what is left out for want of room is not a rule of its own."""
     first = {rule: (arm, rule) for arm, rule in reversed(found)}
-    return [
-        *(case for case in found if case in first.values()),
-        *(case for case in found if case not in first.values()),
-    ]
+    return sorted(found, key=lambda case: case not in first.values())
 
 
 @drawn
@@ -90,7 +87,7 @@ def _points(case: Any, calls: pd.DataFrame) -> list[tuple[int, float]]:
     if processes:
         return [(processes[0], at)]
     near = (calls["started_ms"] - at).abs()
-    return [(int(calls.loc[near.idxmin(), "process"]), at)] if near.min() < _ROUNDED_MS else []
+    return [(int(calls["process"].iloc[int(near.argmin())]), at)] if near.min() < _ROUNDED_MS else []
 
 
 def _chosen(calls: pd.DataFrame, case: Any) -> pd.DataFrame:
@@ -164,9 +161,8 @@ def _drawn(calls: pd.DataFrame, case: Any, arm: str, rule: str, did: str) -> Pic
     height = 1.05 + 0.16 * len(lines) + 0.235 * len(calls)
     lanes = sorted(calls["lane"].unique().tolist())
     handles = [int(handle) for handle in dict.fromkeys(calls["session"]) if handle]
-    letters = (
-        {h: string.ascii_uppercase[n % 26] for n, h in enumerate(handles)} if max(handles, default=0) > _LONG else {}
-    )
+    long = max(handles, default=0) > _LONG
+    letters = {handle: string.ascii_uppercase[place % 26] for place, handle in enumerate(handles if long else [])}
     if letters:
         lines.append("sessions: " + ", ".join(f"{letter} is handle {handle}" for handle, letter in letters.items()))
         height += 0.16
@@ -180,9 +176,8 @@ def _drawn(calls: pd.DataFrame, case: Any, arm: str, rule: str, did: str) -> Pic
         x, answer = call["lane"] * width, call["ckr"]
         never = not isinstance(answer, str)
         wrong = never or answer != "CKR_OK"
-        text = f"{call['function']}" + (
-            f", session {letters.get(call['session'], call['session'])}" if call["session"] else ""
-        )
+        text, session = str(call["function"]), call["session"]
+        text += f", session {letters.get(session, session)}" if session else ""
         text += " did not return" if never else f" → {answer}" if wrong else ""
         if len(lanes) > 2:
             text = text.replace("session ", "s ")

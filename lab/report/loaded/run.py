@@ -23,6 +23,8 @@ from lab.report.loaded.place import find
 if TYPE_CHECKING:
     import pandas as pd
 
+    from lab.analysis.facts import TrialFacts
+
 
 def load(path: str | Path | None = None) -> Run:
     """The run at that path; without one, results/latest, or results/reference where there is no latest.
@@ -45,10 +47,10 @@ class Run:
         self._stored = stored
 
     @staticmethod
-    def of(stored: StoredRun, judged: tuple[dict[str, Any], list[tuple[TrialRecord, TrialFacts]]]) -> Run:
-        """One that has been judged already, as a report has that writes its summary first."""
+    def of(stored: StoredRun, summary: Mapping[str, Any], trials: Examined) -> Run:
+        """One that was judged just now, as by a report that writes its summary first: it is not judged again."""
         run = Run(stored)
-        run.__dict__["_judged"] = judged
+        run.__dict__.update(summary=summary, _examined=(trials, []))
         return run
 
     def __repr__(self) -> str:
