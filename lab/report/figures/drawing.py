@@ -6,8 +6,10 @@ so that print in grey tells them apart too.
 
 from __future__ import annotations
 
+import html
 import io
 import math
+from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from typing import Any, Final, NamedTuple, ParamSpec, TypeVar
@@ -88,11 +90,28 @@ class Picture(Figure):
 
     def as_bytes(self, kind: str) -> bytes:
         """The same figure gives the same bytes. kind: png or svg."""
+        if self.get_layout_engine() is not None:  # what goes where is the same in both, and takes as long as drawing
+            self.draw_without_rendering()
+            self.set_layout_engine("none")
         file = io.BytesIO()
         metadata = {"Software": None} if kind == "png" else {"Date": None, "Creator": None}
         with matplotlib.rc_context({name: TEXT[name] for name in ("hatch.linewidth", "svg.hashsalt", "svg.fonttype")}):
             self.savefig(file, format=kind, dpi=130, metadata=metadata)
         return file.getvalue()
+
+
+class Several(list[Picture | Sentence]):
+    """Pictures that one cell of a notebook shows, one under the other."""
+
+    def _repr_html_(self) -> str:
+        return "".join(map(_as_html, self))
+
+
+def _as_html(shown: Picture | Sentence) -> str:
+    if isinstance(shown, Sentence):
+        return f"<p>{html.escape(shown)}</p>"
+    data = b64encode(shown.as_bytes("png")).decode()
+    return f'<img alt="{html.escape(shown.says)}" src="data:image/png;base64,{data}">'
 
 
 def drawn(draws: Callable[P, T]) -> Callable[P, T]:

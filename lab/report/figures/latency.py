@@ -19,6 +19,7 @@ from lab.report.figures.drawing import (
     ARMS_IN_ONE,
     Picture,
     Sentence,
+    Several,
     arm_rows,
     drawn,
     legend_below,
@@ -120,7 +121,7 @@ def _most_lines(names: Sequence[str]) -> int:
 
 
 @drawn
-def distributions(run: Run) -> list[Picture] | Sentence:
+def distributions(run: Run) -> Several | Sentence:
     """Failures beside latency: for up to eight arms each, outcomes, percentile spectrum and ECDF."""
     arms = run.summary["arms"]
     names = [name for name in arms if arms[name]["planned"]]
@@ -128,7 +129,7 @@ def distributions(run: Run) -> list[Picture] | Sentence:
     if not any(curves.values()):
         return Sentence("No operation of a trial that is whole and valid ended well, so there is no latency to show.")
     parts = [names[at : at + ARMS_IN_ONE] for at in range(0, len(names), ARMS_IN_ONE)]
-    return [_distributions(run, part, curves, number) for number, part in enumerate(parts, 1)]
+    return Several(_distributions(run, part, curves, number) for number, part in enumerate(parts, 1))
 
 
 def of_trials(run: Run) -> Curves:

@@ -12,7 +12,7 @@ import numpy as np
 
 from lab.record.folder import slug
 from lab.report import words
-from lab.report.figures.drawing import VERMILLION, Picture, Sentence, drawn, panels, picture
+from lab.report.figures.drawing import VERMILLION, Picture, Sentence, Several, drawn, panels, picture
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,10 +41,10 @@ def broken(run: Run) -> list[tuple[str, str]]:
 
 
 @drawn
-def timelines(run: Run, most: int = 100) -> list[Picture | Sentence]:
+def timelines(run: Run, most: int = 100) -> Several:
     """One for each arm and broken rule, `most` of them; a sentence where no call shows it, or no rule is broken."""
     found = _one_of_each_first(broken(run))
-    return [timeline(run, arm, rule) for arm, rule in found[:most]] if found else [NONE]
+    return Several(timeline(run, arm, rule) for arm, rule in found[:most]) if found else Several([NONE])
 
 
 def _one_of_each_first(found: list[tuple[str, str]]) -> list[tuple[str, str]]:

@@ -85,14 +85,14 @@ def how_sure(run: Run) -> list[str]:
     trials = run.trials[run.trials["usable"]]
     blocks = counted(trials["block"].nunique(), "block")
     lines = [
-        f"{counted(len(trials), 'trial')} in {blocks}: each trial is a fresh tree of processes, and each block has every "
+        f"{counted(len(trials), 'trial')} in {blocks}: each trial is a fresh tree of processes, each block has every "
         "arm once, in random order."
     ]
     comparisons = summary["comparisons"]
     decided = sum(each["verdict"] in _DECIDED for each in comparisons)
     if decided:
         lines.append(
-            f"{counted(decided, 'comparison')} decided: the whole 95 % interval clears the margin that the scenario set "
+            f"{counted(decided, 'comparison')} decided: the whole 95 % interval clears the margin that was set "
             "before the run."
         )
     lines += _open([each for each in comparisons if each["verdict"] == "inconclusive"])
