@@ -54,7 +54,8 @@ def cells(path: Path) -> list[Cell]:
 
 
 def shown(path: Path, given: Mapping[str, Any]) -> Iterator[tuple[Cell, Any]]:
-    """Each cell with what it shows: a markdown cell its text, a code cell the value of its last expression, or None.
+    """Each cell with what it shows: a markdown cell its text, a code cell the value of its last expression, or None,
+    and of a cell that failed the exception: the others go on, as in a notebook that is run to its end.
 
     given: names that are there from the start. Cells with the tag `parameters` or `open`, which would make them, are
     not run.
@@ -63,7 +64,13 @@ def shown(path: Path, given: Mapping[str, Any]) -> Iterator[tuple[Cell, Any]]:
     for number, cell in enumerate(cells(path), start=1):
         if cell.tags & {"parameters", "open"}:
             continue
-        yield cell, cell.source if cell.kind == "markdown" else _value(cell.source, f"{path.name}[{number}]", names)
+        value: Any = cell.source
+        if cell.kind == "code":
+            try:
+                value = _value(cell.source, f"{path.name}[{number}]", names)
+            except Exception as problem:
+                value = problem
+        yield cell, value
 
 
 def _value(source: str, name: str, names: dict[str, Any]) -> Any:

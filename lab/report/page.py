@@ -75,6 +75,8 @@ def _sections(run: Run) -> Iterator[Section]:
             marks, _, title = heading.partition(" ")
             section = Section(len(marks), title, [Told(text.strip())] if text.strip() else [])
             continue
+        if isinstance(value, Exception):  # a part that fails must not take the others with it
+            value = Sentence(f"{section.title} could not be shown ({type(value).__name__}: {value}).")
         for body in value if isinstance(value, list) else [Told(value) if cell.kind == "markdown" else value]:
             if isinstance(body, Sentence):
                 section.notes.append(body)
@@ -119,10 +121,7 @@ def _as_markdown(run: Run, sections: Sequence[Section]) -> str:
     for section in sections:
         if section.title:
             parts.append(f"{'#' * section.level} {section.title}")
-        for body in section.bodies:
-            parts.append(
-                f"![{plain(body.says)}]({FIGURES}/{body.name}.png)" if isinstance(body, Picture) else str(body)
-            )
+        parts += [_link(body) if isinstance(body, Picture) else str(body) for body in section.bodies]
     return "\n\n".join(parts) + "\n"
 
 

@@ -28,6 +28,15 @@ _WORK: Final = {
 }
 
 
+def title(run: Run) -> Told:
+    """The question, and whether the figures may be relied on."""
+    state = "valid" if run.valid else "**not valid, do not rely on it**"
+    interrupted = ", interrupted" if run.partial else ""
+    return Told(
+        f"# {plain(run.question or run.scenario)}\n\n{plain(f'{run.scenario}, run {run.name}')}: {state}{interrupted}"
+    )
+
+
 def of(run: Run) -> Told:
     """The four answers, each under its heading."""
     parts = (
@@ -40,11 +49,10 @@ def of(run: Run) -> Told:
 
 
 def asked(run: Run) -> list[str]:
-    """The question, the arms that answer it, and what each of them does."""
+    """The arms that are to answer the question, and what each of them does."""
     arms = run.summary["arms"]
     if is_trace(run.summary):
         return ["What does each process of a traced program call, and may it?"]
-    lines = [f"**{plain(run.question)}**"] if run.question else []
     does = {", ".join(part for part in (workload(arm), load(arm)) if part != words.MISSING) for arm in arms.values()}
     shapes = {shape(arm) for arm in arms.values()} - {words.MISSING}
     line = f"{counted(len(arms), 'arm')}: {_names(list(arms))}"
@@ -52,7 +60,7 @@ def asked(run: Run) -> list[str]:
         line += f"; {'each does' if len(arms) > 1 else 'it does'}: {plain(*does)}"
     if len(shapes) == 1:
         line += f"; {plain(*shapes)} (processes x threads)"
-    return [*lines, line]
+    return [line]
 
 
 def found(run: Run) -> list[str]:
