@@ -90,14 +90,23 @@ class Picture(Figure):
 
     def as_bytes(self, kind: str) -> bytes:
         """The same figure gives the same bytes. kind: png or svg."""
-        if self.get_layout_engine() is not None:  # what goes where is the same in both, and takes as long as drawing
-            self.draw_without_rendering()
-            self.set_layout_engine("none")
+        self._settle()
         file = io.BytesIO()
         metadata = {"Software": None} if kind == "png" else {"Date": None, "Creator": None}
         with matplotlib.rc_context({name: TEXT[name] for name in ("hatch.linewidth", "svg.hashsalt", "svg.fonttype")}):
             self.savefig(file, format=kind, dpi=130, metadata=metadata)
         return file.getvalue()
+
+    def _settle(self) -> None:
+        """Lays it out once, for that takes as long as drawing. The last digits hang on where objects lie in memory,
+        and the ids in an SVG on them, so they are cut."""
+        if self.get_layout_engine() is None:
+            return
+        self.draw_without_rendering()
+        self.set_layout_engine("none")
+        for axes in self.axes:
+            place = axes.get_position()
+            axes.set_position(tuple(round(part, 5) for part in place.bounds))
 
 
 class Several(list[Picture | Sentence]):
