@@ -34,7 +34,7 @@ def read(folder: Path) -> Examination:
 
 def page(found: Sequence[Examination]) -> str:
     """The whole page."""
-    return "\n".join([_HEAD, "## Side by side\n", _side_by_side(found), "", *map(_module, found)])
+    return "\n".join([_HEAD, "## Side by side\n", _side_by_side(found), "", _standard(found), "", *map(_module, found)])
 
 
 def _side_by_side(found: Sequence[Examination]) -> str:
@@ -44,6 +44,13 @@ def _side_by_side(found: Sequence[Examination]) -> str:
     rows = [[title, *(_MARK[of.get(name, "not-exercised")] for of in verdicts)] for name, title in titles.items()]
     totals = [[f"*{verdict}*", *(str(len(one.of(verdict))) for one in found)] for verdict in VERDICTS]
     return table(["line", *(one.subject.name for one in found)], [*rows, *totals])
+
+
+def _standard(found: Sequence[Examination]) -> str:
+    """What each line holds a module to."""
+    said = {line.title: (_cell(line.says), _cell(line.source)) for one in found for line in one.lines}
+    rows = [[title, says, source] for title, (says, source) in said.items()]
+    return "## What the standard says\n\n" + table(("line", "the standard", "where"), rows)
 
 
 def _module(one: Examination) -> str:

@@ -6,8 +6,9 @@ import json
 import os
 import subprocess
 import tempfile
+import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -137,6 +138,12 @@ def balanced(arm: Mapping[str, Any]) -> bool:
     """Nothing planned has got lost, and something was planned."""
     parts = ("ok", "fail", "info", "shed")
     return bool(arm["planned"] > 0 and arm["planned"] == sum(arm[part] for part in parts))
+
+
+def until(true: Callable[[], bool]) -> None:
+    """Waits for what nobody tells, such as rows in a file; without the pause it would take the lab's processor."""
+    while not true():
+        time.sleep(LOOK_AGAIN_S)
 
 
 def shared_memory() -> set[str]:

@@ -16,7 +16,7 @@ import pytest
 from lab.commands import describe, source
 from lab.commands.run import UNMET
 from lab.scenario import parse
-from tests.runs import LOOK_AGAIN_S, Place
+from tests.runs import Place
 from tests.secrecy import holders
 from tests.servers.sites import PASSABLE
 
@@ -25,6 +25,9 @@ CASES = {"libp11-500", "mod-ssl-bug-42688", "p11-kit-proxy-over-softhsm", "softh
 ISSUE = re.compile(r"https://[a-z0-9-]+(\.[a-z0-9-]+)+/\S+")
 PIN = re.compile(r"^(?:PIN|pkcs11-module-token-pin) = (\S+)$", re.MULTILINE)
 """As the configuration of a real server's OpenSSL has it."""
+
+LOOK_AGAIN_S = 0.1
+"""Configurations are there for a whole trial; looking more often takes the processor from what is looked at."""
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import pytest
 
 from lab import program
 from lab.scenario import parse
-from lab.scenario.models import Token
+from lab.scenario.rules import MODULE_ONLY
 
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "real-hsm.md").read_text()
@@ -48,4 +48,10 @@ def test_the_keys_that_the_page_names_are_those_of_a_module() -> None:
     shown = {key for text in FRAGMENTS for key in re.findall(r"^(\w+) = ", text.split("\n\n")[0], re.MULTILINE)}
     told = {"init_string", "provision"}
     assert all(f"`{key}" in PAGE or f"**{key}**" in PAGE for key in told)
-    assert shown | told == set(Token.model_fields) - {"reset_on_fork", "over"}
+    assert shown | told == {"kind", *MODULE_ONLY}
+
+
+def test_every_link_of_the_page_is_there() -> None:
+    links = re.findall(r"\]\(([^)]+)\)", PAGE)
+    assert links
+    assert all((ROOT / "docs" / link).exists() for link in links)

@@ -66,6 +66,7 @@ def test_there_is_a_scenario_for_each_question() -> None:
         "stacks",
         "static-rsa",
         "threads-without-locking",
+        "tokens-under-fork",
         "tpm-poisoned",
         "vhosts",
     ]

@@ -86,7 +86,7 @@ def of_rule(found: Finding, facts: NonceFacts | None, record: TrialRecord) -> Fi
         return found
     if not found.count:  # the tap has not seen these calls
         return violation(facts.repeated, record.nonces.first[0].at_ns, facts.evidence, processes=facts.processes)
-    return replace(found, evidence=facts.evidence)
+    return replace(found, evidence=f"{facts.evidence}; in the calls: {found.evidence}")
 
 
 def to_json(trials: Iterable[tuple[int, NonceFacts | None]]) -> dict[str, Any] | None:

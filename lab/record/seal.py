@@ -209,12 +209,17 @@ def _write(path: Path, parts: Iterator[dict[str, NDArray[Any]]], columns: Mappin
     with pq.ParquetWriter(temporary, schema, compression="lz4", use_dictionary=False, write_statistics=False) as out:
         waiting: list[pa.Table] = []
         for part in parts:
-            arrays = [pa.array(np.ascontiguousarray(part[name], dtype)) for name, dtype in columns.items()]
+            arrays = [_integers(np.ascontiguousarray(part[name], dtype)) for name, dtype in columns.items()]
             waiting.append(pa.Table.from_arrays(arrays, schema=schema))
             if sum(len(table) for table in waiting) >= ROW_GROUP:
                 _flush(out, waiting)
         _flush(out, waiting)
     temporary.replace(path)
+
+
+def _integers(values: NDArray[Any]) -> pa.Array:
+    """Not pa.array(): it imports pandas where that is installed, which is half a second."""
+    return pa.Array.from_buffers(pa.from_numpy_dtype(values.dtype), len(values), [None, pa.py_buffer(values)])
 
 
 def _flush(out: pq.ParquetWriter, waiting: list[pa.Table]) -> None:

@@ -119,11 +119,11 @@ def _workload(given: Given, choice: Choice) -> Iterator[Problem]:
 
 def _context(given: Given, choice: Choice) -> Iterator[Problem]:
     context = given["context"]
-    if choice.policy == "broker" and choice.token in BEHIND_P11_KIT:
+    if choice.policy == "broker" and choice.token == "p11kit-remote":
         yield Problem(
             "context.policy",
-            f'"broker" is not allowed with token.kind = "{choice.token}", which is reached through p11-kit already, as '
-            f"a broker is; use token.kind = {choice.over}",
+            '"broker" is not allowed with token.kind = "p11kit-remote", whose token has owners already; '
+            f"use token.kind = {choice.over}",
         )
     if "inherit" in context and choice.policy != "shared":
         yield Problem("context.inherit", f'only allowed with policy = "shared", and this is "{choice.policy}"')
@@ -166,7 +166,8 @@ def _resource_manager(token: Mapping[str, Any], choice: Choice) -> Iterator[Prob
                 "token.resource_manager", f"only allowed with tpm2, and what is over it; this is {choice.over}"
             )
         return
-    contexts = 1 if choice.topology == "threads" or choice.policy == "shared" else choice.processes
+    one = choice.topology == "threads" or choice.policy in ("shared", "broker")
+    contexts = 1 if one else choice.processes
     if "resource_manager" not in token and contexts * choice.vhosts > _KEYS_OF_A_TPM:
         yield Problem(
             "token.resource_manager",

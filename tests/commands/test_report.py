@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from lab import program
 from lab.commands.report import rebuild
 from lab.errors import LabFault
 from tests.sealed_run import write_run
@@ -44,3 +47,18 @@ def test_a_folder_that_cannot_be_written_is_a_fault(tmp_path: Path) -> None:
     (folder / "summary.json.partial").mkdir()  # in the way, also for root
     with pytest.raises(LabFault, match="cannot be written"):
         rebuild(folder)
+
+
+LOADED = """
+import sys
+from pathlib import Path
+from lab.commands.report import rebuild
+rebuild(Path(sys.argv[1]))
+print(sorted({"pandas", "scipy", "matplotlib"} & sys.modules.keys()))
+"""
+
+
+def test_a_run_with_nothing_to_test_is_judged_without_what_takes_long_to_import(tmp_path: Path) -> None:
+    words = [sys.executable, "-c", LOADED, str(write_run(tmp_path / "run"))]
+    done = subprocess.run(words, env=program.environment(), capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("[]\n", "")

@@ -13,6 +13,7 @@ import pytest
 from lab import program
 from tests.combined import Sealed, Tables, run, sealed
 from tests.runs import Place, balanced, open_folder
+from tests.topology.conftest import Mischief
 from tests.topology.test_ways_to_die import claimed, root_of
 
 BASE = """
@@ -39,6 +40,7 @@ ARMS: dict[str, Tables] = {
     "engine": {"workload": {"kind": "handshake"}, "tls": {"bridge": "engine"}},
     "provider": {"workload": {"kind": "handshake"}, "tls": {"bridge": "provider"}},
     "nss": {"token": {"kind": "nss"}},
+    "broker of p11kit-proxy": {"token": {"kind": "p11kit-proxy"}},
     "p11kit-proxy over nss": {
         "context": {"policy": "per-process"},
         "token": {"kind": "p11kit-proxy", "over": "nss"},
@@ -249,4 +251,43 @@ def test_an_interrupted_run_ends_its_broker_and_keeps_what_was_measured(
     (arm,) = place.summary()["arms"].values()
     assert balanced(arm)
     assert arm["ok"] > 0
+    assert place.leftovers() == []
+
+
+# What the module does to its owner
+
+SIGNING = """
+[topology]
+processes = 2
+[context]
+policy = "broker"
+[load]
+mode = "open"
+rate_hz = 300
+warmup_s = 0
+duration_s = 0.5
+"""
+
+
+@pytest.mark.parametrize(
+    ("word", "end", "status", "code"),
+    [
+        ("sigsegv@C_Sign#9", "signal", signal.SIGSEGV, "SIGSEGV"),
+        ("hang@C_Sign#9", "hang", 0, "hung in C_Sign"),
+    ],
+)
+def test_an_owner_that_its_module_ends_is_named_and_its_clients_are_accounted_for(
+    word: str, end: str, status: int, code: str, place: Place, mischief: Mischief
+) -> None:
+    path = mischief.scenario(word, SIGNING, who="any")
+    done = place.run(path, "--quiet", "--set", "timeout_s=4", environment=mischief.environment)
+    assert done.returncode == 0, done.stderr
+    (one,) = sealed(place).values()
+    assert balanced(one.arm)
+    assert one.arm["ok"] > 0
+    (owner,) = (process for process in one.trial["processes"] if process["role"] == "other")
+    assert (owner["end"], owner["status"], owner["last_call"]) == (end, status, "C_Sign")
+    assert code in [each["code"] for each in one.arm["failures"]]
+    assert one.arm["rules"]["no-crash" if end == "signal" else "no-hang"]["verdict"] == "violates"
+    assert mischief.access.pin.reveal() not in "".join(each.read_text() for each in place.out.rglob("*.json"))
     assert place.leftovers() == []

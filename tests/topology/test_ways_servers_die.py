@@ -13,7 +13,7 @@ import pytest
 from lab import program
 from lab.topology.site import free_port
 from tests.combined import sealed
-from tests.runs import Place, balanced, shared_memory
+from tests.runs import Place, balanced, shared_memory, until
 from tests.topology.conftest import Mischief
 from tests.topology.serving import HANDSHAKES, HERE, IN_WORDS, OPEN, RELOADED, SHAPES, balanced_and_joined, is_free
 from tests.topology.test_ways_to_die import claimed, root_of
@@ -130,8 +130,7 @@ def _long(port: int, shape: str = "prefork") -> str:
 
 def in_load(place: Place) -> psutil.Process:
     """The trial root, once its clients have begun a dozen handshakes."""
-    while not any(claimed(path) > 12 for path in place.out.glob("trials/0001-*/operations-4.rows")):
-        pass
+    until(lambda: any(claimed(path) > 12 for path in place.out.glob("trials/0001-*/operations-4.rows")))
     return root_of(place)
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from lab import program
 from lab.record.names import FUNCTION_NUMBER
-from tests.runs import Place, balanced
+from tests.runs import Place, balanced, until
 from tests.topology.conftest import Mischief
 
 OPEN = '[load]\nmode = "open"\nrate_hz = 300\nwarmup_s = 0\nduration_s = 0.5\n'
@@ -184,10 +184,7 @@ def test_a_report_of_a_run_that_is_still_going_leaves_the_running_trial_alone(
 
 def _wait_for_load(place: Place) -> psutil.Process:
     """The trial root, once its three workers have all begun to write rows of the load."""
-    while True:
-        rows = list(place.out.glob("trials/0001-*/operations-[123].rows"))
-        if len(rows) == 3 and all(claimed(path) > 12 for path in rows):
-            break
+    until(lambda: [claimed(path) > 12 for path in place.out.glob("trials/0001-*/operations-[123].rows")] == [True] * 3)
     return root_of(place)
 
 

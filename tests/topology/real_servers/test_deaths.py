@@ -15,7 +15,7 @@ import pytest
 from lab import program
 from lab.topology.site import free_port
 from tests.combined import Sealed, sealed
-from tests.runs import SERVERS, Place, balanced
+from tests.runs import SERVERS, Place, balanced, until
 from tests.secrecy import holders, needles
 from tests.topology.real_servers.conftest import BEGUN, KINDS, LONG, SHORT, listened_at, scenario
 from tests.topology.test_ways_to_die import claimed, root_of
@@ -56,8 +56,12 @@ def load(place: Place) -> Callable[..., Loaded]:
         tables = KINDS[kind].replace("[tls]\n", f"[tls]\nport = {port}\n{more}")
         path.write_text(scenario(tables, LONG))
         running = place.start(path, "--quiet", *options)
-        while not any(claimed(rows) > BEGUN for rows in place.out.glob("trials/0001-*/operations-1.rows")):
+
+        def begun() -> bool:
             assert running.poll() is None, running.communicate()
+            return any(claimed(rows) > BEGUN for rows in place.out.glob("trials/0001-*/operations-1.rows"))
+
+        until(begun)
         return Loaded(place, running, port, root_of(place))
 
     return start

@@ -120,10 +120,11 @@ def repeating(record_of_trial: TrialRecord, *, same: bool = True) -> TrialFacts:
     return builder.examine(record_of_trial)
 
 
-def test_the_rule_s_evidence_is_the_proof_and_its_count_that_of_the_calls() -> None:
+def test_the_rule_s_evidence_begins_with_the_proof_and_its_count_is_that_of_the_calls() -> None:
     finding = repeating(trial(found())).rules["unique-randomness"]
     assert (finding.count, finding.processes) == (2, 2)
     assert finding.evidence.startswith("the private key of this arm was computed from two signatures: ")
+    assert "; in the calls: process 2 (pid 1002), thread 1002: C_Sign " in finding.evidence
     assert "trial 1, the private key of this arm was computed" in judged([(1, finding)])["evidence"]
 
 
