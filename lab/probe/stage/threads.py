@@ -34,7 +34,7 @@ _PIN_REFUSED: Final = frozenset({0xA0, 0xA1, 0xA2, 0xA3, 0xA4})
 
 
 def initialize_in_threads(bench: Bench) -> None:
-    """All threads call C_Initialize at once; C_Finalize, and again."""
+    """All threads call C_Initialize at once; C_Finalize, and again. At last the process does so alone, too late."""
 
     def does() -> None:
         module, until_s = bench.module, _loop_until_s(bench)
@@ -44,6 +44,7 @@ def initialize_in_threads(bench: Bench) -> None:
                 break
             bench.answer("C_Finalize", module.finalize)
         _finds_token(bench)
+        bench.answer("C_Initialize", bench.initialize)
 
     _in_process(bench, does)
 
