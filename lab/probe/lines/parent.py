@@ -62,8 +62,10 @@ def _missed(seen: Seen, scene: str) -> str:
     if "SIG" not in scene:
         return death(seen, who)
     # Killing itself is what such a child is for.
-    killed = end is not None and end.words == f"died of {scene}"
-    return "" if killed else death(seen, who) or f"{who} did not come to it"
+    if end is None or end.words != f"died of {scene}":
+        return death(seen, who) or f"{who} did not come to it"
+    amid = any(call.name == "C_Sign" and call.ckr is None for call in seen.of(who))
+    return "" if amid else f"{who} was not amid C_Sign"
 
 
 def beside(seen: Seen) -> Judgement:

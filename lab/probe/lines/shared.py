@@ -85,7 +85,8 @@ def descriptors(seen: Seen) -> Judgement:
     shared = [name for name in seen.facts["child has"] if name in opened]
     if not opened or not shared:
         what = f", and nothing of {len(opened)} was in the child" if opened else ""
-        return Judgement("conforms", f"After C_Initialize, C_Login and C_Sign the module had nothing open{what}.")
+        made = "C_Initialize, C_Login and C_Sign" if seen.of("parent", "C_Sign") else "C_Initialize and C_Login"
+        return Judgement("conforms", f"After {made} the module had nothing open{what}.")
     still = set(seen.facts.get("child has after its C_Initialize", shared))
     words = [f"The child has {listed(_described(opened[name]) for name in shared)}"]
     kinds = {opened[name]["kind"] for name in shared}

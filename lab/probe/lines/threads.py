@@ -141,7 +141,8 @@ def threads_with_locking(seen: Seen) -> Judgement:
         return Judgement("violates", f"Calls in sessions of their own were refused. {answers}")
     if refusals:
         return Judgement("undefined", f"The token may have room for so many only. {answers}")
-    return Judgement("conforms", f"All signatures are right. {answers}" if seen.outputs else answers)
+    signed = any(one.data for one in seen.outputs)
+    return Judgement("conforms", f"All signatures are right. {answers}" if signed else answers)
 
 
 def shared_session(seen: Seen) -> Judgement:
