@@ -239,6 +239,7 @@ def test_the_data_follow_from_seed_and_place(make: Make) -> None:
 
 def test_signatures_are_for_their_owner_alone(make: Make) -> None:
     player = make(process=3)
+    player.sign(seed=1)
     player.open_loop([0])
 
     assert stat.S_IMODE((player.folder / "outputs-3.rows").stat().st_mode) == 0o600
