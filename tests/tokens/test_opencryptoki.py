@@ -28,7 +28,7 @@ from lab.errors import ScenarioError
 from lab.record.order import BesideOrder
 from lab.tokens.model import Prepared, TokenAccess
 from lab.tokens.opencryptoki import DAEMON, MODULE, OpenCryptoki
-from tests.runs import Place, balanced, open_folder
+from tests.runs import Place, balanced, open_folder, until
 from tests.tokens.conftest import Settings
 from tests.tokens.opencryptoki_user import DATA
 
@@ -353,8 +353,7 @@ def test_nothing_is_left_of_a_run_that_is_cut_off(number: int, tmp_path: Path) -
     path = tmp_path / "long.toml"
     path.write_text(LONG)
     running = place.start(path, "--quiet")
-    while running.poll() is None and not list(place.out.glob("trials/*/operations-2.rows")):
-        pass
+    until(lambda: running.poll() is not None or bool(list(place.out.glob("trials/*/operations-2.rows"))))
     assert "pkcsslotd" in map(name_of, place.processes())
     running.send_signal(number)
     running.communicate()
