@@ -168,6 +168,8 @@ def _play(
         if why == "interrupted":
             raise Interrupted
         seen = gather(heard.lines)
+        if "fault" in seen.facts:
+            raise LabFault(str(seen.facts["fault"]))
         return seen if why == "complete" else _cut_off(seen, why, keeper, pid, folder)
     finally:
         os.close(events)
@@ -175,8 +177,6 @@ def _play(
 
 def _cut_off(seen: Seen, why: Why, keeper: KeeperLine, pid: int, folder: Path) -> Seen:
     """With the reason why the stage did not come to its end."""
-    if seen.facts.get("fault"):
-        raise LabFault(str(seen.facts["fault"]))
     last = next((call.name for call in reversed(seen.calls) if call.pid == pid and call.ckr is None), "")
     where = f" in {last}" if last else ""
     status = keeper.ended(pid, wait=why == "ended")
