@@ -357,7 +357,7 @@ def test_a_judge_gives_its_verdict_and_says_what_was_seen(name: str, saw: Seen, 
 INHERITS: list[tuple[str, tuple[Made, ...], tuple[Output, ...]]] = [
     ("child-initialize", (("child", "C_Initialize", ALREADY_INITIALIZED),), ()),
     ("child-login-state", (CHILD, ("child", "C_GetSessionInfo", 0, {"logged_in": True})), ()),
-    ("child-old-handles", (CHILD, ("child with old handles", "C_SignInit", 0)), ()),
+    ("child-old-handles", (OLD, ("child with old handles", "C_SignInit", 0)), ()),
     (
         "child-session-objects",
         (("parent", "C_CreateObject", 0), CHILD, ("child", "C_FindObjects", 0, {"session_objects_of_the_parent": 1})),
