@@ -29,19 +29,28 @@ def as_frame(columns: Mapping[str, Column], data: Mapping[str, Any]) -> pd.DataF
     return frame.astype(wrong) if wrong else frame
 
 
-def _from_rows(columns: Mapping[str, Column], rows: Iterable[Sequence[Any]]) -> pd.DataFrame:
+def _from_rows(
+    columns: Mapping[str, Column], rows: Iterable[Sequence[Any]], arms: Sequence[str] | None = None
+) -> pd.DataFrame:
+    """arms: names of the arms, in the order that their categories get."""
     listed = list(rows)
     data = dict(zip(columns, zip(*listed, strict=True), strict=True)) if listed else {}
-    return as_frame(
+    frame = as_frame(
         columns, {name: pd.Series(data.get(name, ()), dtype=column.dtype) for name, column in columns.items()}
     )
+    return frame if arms is None else _in_order(frame, arms)
+
+
+def _in_order(frame: pd.DataFrame, arms: Sequence[str]) -> pd.DataFrame:
+    frame["arm"] = frame["arm"].cat.set_categories(list(arms))
+    return frame
 
 
 def _place(facts: TrialFacts) -> tuple[Any, ...]:
     return facts.number, facts.block, facts.arm, facts.usable
 
 
-def sessions(judged: Judged) -> pd.DataFrame:
+def sessions(judged: Judged, arms: Sequence[str]) -> pd.DataFrame:
     """Open sessions over time, of each process that opened any."""
     parts: dict[str, list[Any]] = {name: [] for name in SESSIONS}
     for record, facts in judged:
@@ -52,12 +61,13 @@ def sessions(judged: Judged) -> pd.DataFrame:
                 parts[name].append(np.full(at_ns.size, value))
             parts["at_ms"].append((at_ns - start_ns) / 1e6)
             parts["open"].append(count)
-    return as_frame(SESSIONS, {name: np.concatenate(part) if part else () for name, part in parts.items()})
+    data = {name: np.concatenate(part) if part else pd.Series(dtype=object) for name, part in parts.items()}
+    return _in_order(as_frame(SESSIONS, data), arms)
 
 
-def trials(judged: Judged) -> pd.DataFrame:
+def trials(judged: Judged, arms: Sequence[str]) -> pd.DataFrame:
     """One row per trial."""
-    return _from_rows(TRIALS, (_trial(facts) for _, facts in judged))
+    return _from_rows(TRIALS, (_trial(facts) for _, facts in judged), arms)
 
 
 def _trial(facts: TrialFacts) -> tuple[Any, ...]:
@@ -87,7 +97,9 @@ def _trial(facts: TrialFacts) -> tuple[Any, ...]:
 
 
 def failures(
-    judged: Judged, when: Mapping[tuple[int, int], Mapping[tuple[str, str], tuple[float, float]]]
+    judged: Judged,
+    arms: Sequence[str],
+    when: Mapping[tuple[int, int], Mapping[tuple[str, str], tuple[float, float]]],
 ) -> pd.DataFrame:
     """Failures by trial and process. when: (trial, process) -> (layer, code) -> ms of the first and the last."""
     return _from_rows(
@@ -97,6 +109,7 @@ def failures(
             for _, facts in judged
             for process, failure in facts.failures_by_process
         ),
+        arms,
     )
 
 
@@ -109,7 +122,7 @@ def _failure(
     return (*_place(facts), process, *told)
 
 
-def rules(judged: Judged) -> pd.DataFrame:
+def rules(judged: Judged, arms: Sequence[str]) -> pd.DataFrame:
     """One row per trial and rule."""
     return _from_rows(
         RULES,
@@ -118,6 +131,7 @@ def rules(judged: Judged) -> pd.DataFrame:
             for record, facts in judged
             for rule, finding in facts.rules.items()
         ),
+        arms,
     )
 
 

@@ -148,14 +148,14 @@ class Run:
         """Open sessions over time: one row per change, of each process that opened any."""
         from lab.report.loaded import frames
 
-        return frames.sessions(self._facts)
+        return frames.sessions(self._facts, list(self.arms))
 
     @cached_property
     def trials(self) -> pd.DataFrame:
         """One row per trial with its main figures."""
         from lab.report.loaded import frames
 
-        return frames.trials(self._facts)
+        return frames.trials(self._facts, list(self.arms))
 
     @cached_property
     def failures(self) -> pd.DataFrame:
@@ -163,14 +163,14 @@ class Run:
         from lab.report.loaded import frames, rows
 
         when = {key: found for trial in self._trials for key, found in rows.when_failed(trial).items()}
-        return frames.failures(self._facts, when)
+        return frames.failures(self._facts, list(self.arms), when)
 
     @cached_property
     def rules(self) -> pd.DataFrame:
         """One row per trial and rule."""
         from lab.report.loaded import frames
 
-        return frames.rules(self._facts)
+        return frames.rules(self._facts, list(self.arms))
 
     @cached_property
     def comparisons(self) -> pd.DataFrame:
