@@ -117,9 +117,9 @@ def _tested(
 
 
 def _figures(metric: str, trials: Sequence[TrialFacts]) -> NDArray[np.float64]:
-    """One per usable trial that has it."""
+    """One per usable trial that has it, sorted: whatever the order of the trials, sums are rounded alike."""
     found = (trial.figures().get(metric) for trial in trials if trial.usable)
-    return np.array([figure for figure in found if figure is not None], np.float64)
+    return np.sort(np.array([figure for figure in found if figure is not None], np.float64))
 
 
 def _judged(found: AcrossRuns, doubt: str | None) -> AcrossRuns:

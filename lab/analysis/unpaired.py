@@ -18,6 +18,7 @@ spreads differ (Romano 1990, "On the behavior of randomization tests without a g
 
 from __future__ import annotations
 
+from functools import lru_cache
 from itertools import combinations
 from math import comb
 from typing import Any, Final
@@ -50,10 +51,8 @@ def interval(first: Sample, second: Sample, level: float = 0.95, seed: int = 0) 
     """Shifts of `second` against `first` that the test at 1 - level does not reject; None with too few figures."""
     n, m = first.size, second.size
     together = np.concatenate([first, second])
-    total = comb(n + m, n)
-    if total <= EXACT:
-        dealt = np.zeros((total, n + m), np.bool_)  # who is dealt to the first sample
-        dealt[np.arange(total)[:, None], np.array(list(combinations(range(n + m), n))).reshape(total, n)] = True
+    if comb(n + m, n) <= EXACT:
+        dealt = _all_deals(n, m)
     else:
         chance = np.random.default_rng(seed).random((DRAWS, n + m))
         dealt = np.argsort(np.argsort(chance, axis=1), axis=1) < n
@@ -74,6 +73,15 @@ def welch(first: Sample, second: Sample, level: float = 0.95) -> tuple[float, tu
     result = stats.ttest_ind(second, first, equal_var=False)
     ends = result.confidence_interval(level)
     return float(result.pvalue), (float(ends.low), float(ends.high))
+
+
+@lru_cache(maxsize=4)
+def _all_deals(n: int, m: int) -> NDArray[np.bool_]:
+    """Each way to deal n + m figures out, a row each: who gets to the first sample."""
+    chosen = np.array(list(combinations(range(n + m), n)), np.intp).reshape(comb(n + m, n), n)
+    dealt = np.zeros((len(chosen), n + m), np.bool_)
+    dealt[np.arange(len(chosen))[:, None], chosen] = True
+    return dealt
 
 
 def _difference(one: Sample, other: Sample, axis: int = -1) -> Any:

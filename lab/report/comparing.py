@@ -11,9 +11,9 @@ from lab.analysis import comparable
 from lab.analysis.across_runs import FIRST, SECOND, compare_runs
 from lab.analysis.arms import TRACE, arms_of
 from lab.analysis.comparable import Difference
-from lab.errors import LabFault, ScenarioError
+from lab.errors import ScenarioError
 from lab.record.run import Run
-from lab.report.judging import Examined, judge
+from lab.report.judging import Examined, judge, scenario_fault
 
 SCHEMA: Final = 1
 KEYS_TOLD: Final = 6
@@ -40,10 +40,10 @@ def compared(first: Path, second: Path) -> dict[str, Any]:
     Raises ScenarioError where the two may not be compared, or one is no run folder: the message says which keys differ.
     """
     runs = [_opened(path) for path in (first, second)]
+    found = _asked_the_same(*runs)
     started = [(run.manifest.get("started"), run.manifest.get("machine")) for run in runs]
     if first.resolve() == second.resolve() or (started[0][0] is not None and started[0] == started[1]):
         raise ScenarioError(f"{first} and {second} are the same run; give two")
-    found = _asked_the_same(*runs)
     (ours, theirs) = (_Side(run, *judge(run)) for run in runs)
     reasons = [
         f"{name}: {reason}"
@@ -75,14 +75,10 @@ def compared(first: Path, second: Path) -> dict[str, Any]:
 
 def _opened(path: Path) -> Run:
     run = Run.open(path)
-    try:
-        arms = arms_of(run.scenario)
-        seed, margin = run.scenario["seed"], run.scenario["margin"]
-    except (KeyError, TypeError) as problem:
-        raise LabFault(f"{path / 'scenario.json'}: is no resolved scenario ({problem!r})") from None
-    if not isinstance(seed, int) or not isinstance(margin, dict):
-        raise LabFault(f"{path / 'scenario.json'}: is no resolved scenario (seed, margin)")
-    if any(arm.workload == TRACE for arm in arms):
+    fault = scenario_fault(run)
+    if fault is not None:
+        raise ScenarioError(f"{path}/{fault}")
+    if any(arm.workload == TRACE for arm in arms_of(run.scenario)):
         raise ScenarioError(f"{path}: is of a traced program, which has no figures to compare")
     return run
 

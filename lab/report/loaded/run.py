@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from lab.errors import LabFault, ScenarioError
 from lab.record.run import Run as StoredRun
 from lab.record.run import StoredTrial
-from lab.report.judging import Examined, examined, kept_summary, summary_of, unchecked_summary
+from lab.report.judging import Examined, examined, kept_summary, scenario_fault, summary_of, unchecked_summary
 from lab.report.loaded.arms import ArmSummary
 from lab.report.loaded.place import find
 
@@ -109,10 +109,9 @@ class Run:
     def summary(self) -> Mapping[str, Any]:
         """All that summary.json says, or would say."""
         kept = kept_summary(self.path)
-        if not self._stored.scenario:
-            marked = unchecked_summary(self.path, "; ".join(self._stored.unread))
-            if marked is not None:
-                return marked
+        fault = scenario_fault(self._stored)
+        if fault is not None and (marked := unchecked_summary(self.path, fault)) is not None:
+            return marked
         if kept is not None and not self.problems and self._holds(kept):
             return kept
         return summary_of(self._stored, *self._examined)
