@@ -99,13 +99,13 @@ def _trial(facts: TrialFacts) -> tuple[Any, ...]:
 def failures(
     judged: Judged,
     arms: Sequence[str],
-    when: Mapping[tuple[int, int], Mapping[tuple[str, str], tuple[float, float]]],
+    when: Mapping[tuple[int, int, bool], Mapping[tuple[str, str], tuple[float, float]]],
 ) -> pd.DataFrame:
-    """Failures by trial and process. when: (trial, process) -> (layer, code) -> ms of the first and the last."""
+    """Failures by trial and process. when: of rows.when_failed(), all trials together."""
     return _from_rows(
         FAILURES,
         (
-            _failure(facts, process, failure, when.get((facts.number, process), {}))
+            _failure(facts, process, failure, when.get((facts.number, process, failure.side == "server"), {}))
             for _, facts in judged
             for process, failure in facts.failures_by_process
         ),
@@ -117,7 +117,7 @@ def _failure(
     facts: TrialFacts, process: int, failure: Failure, when: Mapping[tuple[str, str], tuple[float, float]]
 ) -> tuple[Any, ...]:
     functions = " ".join(name for name, _ in failure.functions if name != "-")
-    first, last = when.get((failure.layer, failure.code), (None, None)) if failure.side != "server" else (None, None)
+    first, last = when.get((failure.layer, failure.code), (None, None))
     told = (failure.layer, failure.code, functions, failure.count, failure.setup, failure.side, first, last)
     return (*_place(facts), process, *told)
 
