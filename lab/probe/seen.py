@@ -154,7 +154,10 @@ def death(seen: Seen, who: str) -> str:
 
 
 def trouble(seen: Seen) -> str:
-    """Why a stage did not come to something: a parent's crash, hang or refused call; "" where there was none."""
+    """Why a stage did not come to something: a parent's crash, hang or refused call, or a child's crash or hang.
+
+    "" where there was none.
+    """
     if seen.cut_off:
         return f"the process {seen.cut_off}"
     for call in by_the_book(seen):
@@ -164,7 +167,8 @@ def trouble(seen: Seen) -> str:
             inner = call.facts.get("in")
             where = f"{call.name} ({inner})" if inner else call.name
             return f"{where} of the {call.who} answered {ckr_name(call.ckr)}"
-    return str(seen.facts.get("refused", ""))
+    lost = (death(seen, end.who) for end in seen.ends if "SIG" not in end.who)  # those are killed on purpose
+    return next(filter(None, lost), str(seen.facts.get("refused", "")))
 
 
 def hangs_by_itself(seen: Seen) -> bool:

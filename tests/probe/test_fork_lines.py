@@ -35,6 +35,7 @@ def looked_after(scene: str, ckr: int | None = 0, logged_in: bool = True) -> tup
 
 
 CHILD = ("child", "C_Initialize", 0)
+OLD = ("child with old handles", "C_Initialize", 0)
 STATE = ("child", "C_GetSessionInfo", 0, {"logged_in": False})
 CRASH, HANG = End("child", 1, "signal", 11), End("child", 1, "hang")
 WORKED: tuple[Made, ...] = (("child (beside)", "C_Initialize", 0), ("child (beside)", "C_Sign", 0))
@@ -78,10 +79,16 @@ CASES: list[tuple[str, Seen, Verdict, str]] = [
     ),
     ("child-login-state", seen(CHILD, ("child", "C_GetSessionInfo", 0x30)), "not-exercised", "CKR_DEVICE_ERROR"),
     ("child-login-state", seen(CHILD), "not-exercised", "Nothing"),
-    ("child-old-handles", seen(CHILD, ("child with old handles", "C_SignInit", INVALID)), "conforms", "HANDLE_INVALID"),
-    ("child-old-handles", seen(CHILD, ("child with old handles", "C_SignInit", 0)), "violates", "C_SignInit"),
-    ("child-old-handles", seen(CHILD, ("child with old handles", "C_SignInit", None)), "violates", "never returned"),
-    ("child-old-handles", seen(("child", "C_Initialize", DEVICE_ERROR)), "not-exercised", "Nothing"),
+    ("child-old-handles", seen(OLD, (*OLD[:1], "C_SignInit", INVALID)), "conforms", "HANDLE_INVALID"),
+    ("child-old-handles", seen(OLD, (*OLD[:1], "C_SignInit", 0)), "violates", "C_SignInit"),
+    ("child-old-handles", seen(OLD, (*OLD[:1], "C_SignInit", None)), "violates", "C_SignInit of the child"),
+    (
+        "child-old-handles",
+        seen(OLD, (*OLD[:1], "C_SignInit", None), ends=(End(OLD[0], 1, "hang"),)),
+        "violates",
+        "child with old handles hung in C_SignInit",
+    ),
+    ("child-old-handles", seen((*OLD[:2], DEVICE_ERROR), (*OLD[:1], "C_SignInit", 0)), "not-exercised", "Nothing"),
     (
         "child-session-objects",
         seen(
@@ -307,6 +314,9 @@ def test_what_was_not_reached_has_its_reason() -> None:
 
     assert explained(NOT_SEEN, refused).seen == "Not reached: C_Login of the parent answered CKR_PIN_LOCKED."
     assert explained(NOT_SEEN, cut).seen == "Not reached: the process crashed with SIGSEGV in C_Initialize."
+    hung = seen(CHILD, ("child", "C_OpenSession", None), ends=(HANG,))
+
+    assert explained(NOT_SEEN, hung).seen == "Not reached: child hung in C_OpenSession."
     assert explained(NOT_SEEN, seen()) == NOT_SEEN
     assert explained(Judgement("conforms", "x"), cut).verdict == "conforms"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
 import pytest
@@ -93,6 +94,14 @@ def test_each_signature_was_checked(resets: tuple[Table, dict[str, Seen]]) -> No
 
     assert len(outputs) > 20
     assert all(output.right for output in outputs)
+
+
+def test_no_signature_and_no_random_number_is_reported(shares: tuple[Table, dict[str, Seen]]) -> None:
+    reported = json.dumps([seen.to_json() for seen in shares[1].values()])
+    outputs = [output.value for seen in shares[1].values() for output in seen.outputs]
+
+    assert outputs
+    assert not [value for value in outputs if value.hex() in reported or value[: len(value) // 2].hex() in reported]
 
 
 def test_each_end_of_a_child_was_as_it_should_be(resets: tuple[Table, dict[str, Seen]]) -> None:

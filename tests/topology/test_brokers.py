@@ -40,7 +40,7 @@ ARMS: dict[str, Tables] = {
     "engine": {"workload": {"kind": "handshake"}, "tls": {"bridge": "engine"}},
     "provider": {"workload": {"kind": "handshake"}, "tls": {"bridge": "provider"}},
     "nss": {"token": {"kind": "nss"}},
-    "owner of p11-kit's proxy": {"token": {"kind": "p11kit-proxy"}},
+    "broker of p11kit-proxy": {"token": {"kind": "p11kit-proxy"}},
     "p11kit-proxy over nss": {
         "context": {"policy": "per-process"},
         "token": {"kind": "p11kit-proxy", "over": "nss"},

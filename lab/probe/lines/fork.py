@@ -89,16 +89,15 @@ def child_login(seen: Seen) -> Judgement:
 
 def old_handles(seen: Seen) -> Judgement:
     """They were used before the child had opened any session, so no number could be its own."""
-    made = seen.of("child with old handles")
-    if _initialized(seen) is None or not made:
+    who = "child with old handles"
+    made = [call for call in seen.of(who) if call.name != "C_Initialize"]
+    if _initialized(seen, who) is None or not made:
         return NOT_SEEN
     taken = [call.name for call in made if call.ckr == OK]
     if taken:
         return Judgement("violates", f"{listed(taken)} of the child took the parent's session handle.")
     if any(call.ckr is None for call in made):
-        return Judgement(
-            "violates", f"With the parent's session handle, {death(seen, 'child') or 'it never returned'}."
-        )
+        return Judgement("violates", f"{death(seen, who) or f'{made[-1].name} of the {who} never returned'}.")
     return Judgement("conforms", "; ".join(f"{call.name}: {answer(call)}" for call in made) + ".")
 
 
@@ -118,9 +117,9 @@ def session_objects(seen: Seen) -> Judgement:
     return Judgement("conforms", "C_FindObjects of the child did not find the parent's session object.")
 
 
-def _initialized(seen: Seen) -> Call | None:
+def _initialized(seen: Seen, who: str = "child") -> Call | None:
     """The child's C_Initialize where it was answered so that the child goes on."""
-    call = next(iter(seen.of("child", "C_Initialize")), None)
+    call = next(iter(seen.of(who, "C_Initialize")), None)
     return call if call is not None and call.ckr in (OK, ALREADY_INITIALIZED) else None
 
 
