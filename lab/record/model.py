@@ -121,6 +121,7 @@ class TrialRecord:
     error_texts: tuple[tuple[int, str], ...] = ()  # what OpenSSL says of its codes that stand in the rows
     nonces: NoncesRecord | None = None  # where ECDSA signatures were there to be looked at
     owners: tuple[OwnerRecord, ...] = ()  # programs that have the token
+    tables: tuple[tuple[str, str], ...] = ()  # files with the rows, and the SHA-256 of each as it was sealed
 
     @property
     def owning(self) -> frozenset[int]:
@@ -146,6 +147,7 @@ class TrialRecord:
             fields["server"] = ServerRecord(**fields["server"])
         fields["owners"] = tuple(OwnerRecord(**owner) for owner in fields.get("owners", ()))
         fields["error_texts"] = tuple((code, text) for code, text in fields.get("error_texts", ()))
+        fields["tables"] = tuple((name, sha256) for name, sha256 in fields.get("tables", ()))
         if fields.get("nonces"):
             fields["nonces"] = NoncesRecord.from_json(fields["nonces"])
         return TrialRecord(**fields)
