@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 LEAST_BLOCKS: Final = 6
-EXACT_BLOCKS: Final = 14
+EXACT_BLOCKS: Final = 15
 DRAWS: Final = 2**EXACT_BLOCKS - 1
 
 
