@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lab.analysis import cold
+from lab.analysis.course import Course
 from lab.analysis.failures import Failure
 from lab.analysis.handshakes import HandshakeFacts
 from lab.analysis.latency import Latency
@@ -72,6 +73,7 @@ class TrialFacts:
     traced: tuple[TracedProcess, ...] = ()  # processes of a traced program
     diagnosis: Mapping[str, Finding] = field(default_factory=dict)  # causes, by name; empty where nobody called PKCS#11
     server: ServerFacts | None = None  # of a real server
+    course: Course = field(default_factory=Course)
 
     @property
     def usable(self) -> bool:

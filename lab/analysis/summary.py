@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from statistics import median
 from typing import Any, Final
 
-from lab.analysis import cold, diagnosis, failures, handshake_summary, latency, real_server_summary, validity
+from lab.analysis import cold, diagnosis, failures, handshake_summary, intervals, latency, real_server_summary, validity
 from lab.analysis import traced_summary as traced
 from lab.analysis.arms import TRACE, ArmInfo
 from lab.analysis.comparisons import compare
@@ -76,12 +76,12 @@ def summarise(
         "invalid_because": reasons,
         "partial": partial or any(trial.partial for trials in by_arm.values() for trial in trials),
         "skipped": dict(skipped or {}),
-        "arms": {arm.name: _arm(arm, by_arm[arm.name], latencies[arm.name]) for arm in arms},
+        "arms": {arm.name: _arm(arm, by_arm[arm.name], latencies[arm.name], seed) for arm in arms},
         "comparisons": [comparison.to_json() for comparison in comparisons],
     }
 
 
-def _arm(arm: ArmInfo, trials: Sequence[TrialFacts], delays: Latency) -> dict[str, Any]:
+def _arm(arm: ArmInfo, trials: Sequence[TrialFacts], delays: Latency, seed: int) -> dict[str, Any]:
     outcomes = sum((trial.outcomes for trial in trials), Outcomes())
     usable = [trial for trial in trials if trial.usable]
     late = validity.lateness_ms(delays)
@@ -117,6 +117,7 @@ def _arm(arm: ArmInfo, trials: Sequence[TrialFacts], delays: Latency) -> dict[st
         "response_ms": in_ms(delays.response),
         "service_ms": in_ms(delays.service),
         "lag_ms": in_ms(delays.lag),
+        "ci": intervals.of_arm(usable, delays, seed),
         "generator_lag_ms": {"p99": late[0] if late and arm.open_loop else None},
         "pkcs11_ms": _functions(usable),
         "cold_ms": cold.medians_ms(worker for trial in usable for worker in trial.cold.values()),
