@@ -12,7 +12,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from statistics import median
 from typing import Any, Final
 
-from lab.analysis import cold, diagnosis, failures, handshake_summary, intervals, latency, real_server_summary, validity
+from lab.analysis import (
+    cold,
+    diagnosis,
+    failures,
+    handshake_summary,
+    intervals,
+    latency,
+    real_server_summary,
+    validity,
+    warmup,
+)
 from lab.analysis import traced_summary as traced
 from lab.analysis.arms import TRACE, ArmInfo
 from lab.analysis.comparisons import compare
@@ -118,6 +128,7 @@ def _arm(arm: ArmInfo, trials: Sequence[TrialFacts], delays: Latency, seed: int)
         "service_ms": in_ms(delays.service),
         "lag_ms": in_ms(delays.lag),
         "ci": intervals.of_arm(usable, delays, seed),
+        "warmup": _warmup(usable),
         "generator_lag_ms": {"p99": late[0] if late and arm.open_loop else None},
         "pkcs11_ms": _functions(usable),
         "cold_ms": cold.medians_ms(worker for trial in usable for worker in trial.cold.values()),
@@ -149,6 +160,12 @@ def _tls(arm: ArmInfo) -> dict[str, Any] | None:
         "resumption": arm.resumption,
         "connections_per_child": arm.connections_per_child,
     }
+
+
+def _warmup(trials: Sequence[TrialFacts]) -> dict[str, int]:
+    """How many trials have each label; those with too few operations have none."""
+    labels = [warmup.label(trial.course) for trial in trials]
+    return {label: labels.count(label) for label in warmup.LABELS}
 
 
 def _throughput(trials: Sequence[TrialFacts]) -> float | None:

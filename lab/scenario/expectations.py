@@ -18,7 +18,18 @@ ARM_SUMMARY: Final = (
     *("token", "topology", "context", "session", "locking", "bridge", "server", "workload"),
     *("trials", "planned", "ok", "fail", "info", "shed", "verified", "throughput_hz"),
     *("response_ms", "service_ms", "lag_ms", "pkcs11_ms", "cold_ms", "sessions", "processes", "failures", "rules"),
-    *("connections", "generator", "where_ms", "hosts", "real_server", "diagnosis", "reset_on_fork", "over"),
+    *(
+        "connections",
+        "generator",
+        "ci",
+        "warmup",
+        "where_ms",
+        "hosts",
+        "real_server",
+        "diagnosis",
+        "reset_on_fork",
+        "over",
+    ),
 )
 RULES: Final = (
     *("initialize-per-process", "own-handles", "login-per-process", "one-thread-per-session", "locking-declared"),
