@@ -14,6 +14,7 @@ from lab.analysis.course import Course
 from lab.analysis.failures import Failure
 from lab.analysis.handshakes import HandshakeFacts
 from lab.analysis.latency import Latency
+from lab.analysis.noise import Noise
 from lab.analysis.outcomes import Outcomes
 from lab.analysis.policy import ServerFacts
 from lab.analysis.quantiles import QUANTILES, Distribution, in_ms
@@ -74,6 +75,7 @@ class TrialFacts:
     diagnosis: Mapping[str, Finding] = field(default_factory=dict)  # causes, by name; empty where nobody called PKCS#11
     server: ServerFacts | None = None  # of a real server
     course: Course = field(default_factory=Course)
+    noise: Noise | None = None  # None where nobody listened
 
     @property
     def usable(self) -> bool:

@@ -19,6 +19,7 @@ from lab.analysis import (
     handshake_summary,
     intervals,
     latency,
+    noise,
     real_server_summary,
     validity,
     warmup,
@@ -129,6 +130,7 @@ def _arm(arm: ArmInfo, trials: Sequence[TrialFacts], delays: Latency, seed: int)
         "lag_ms": in_ms(delays.lag),
         "ci": intervals.of_arm(usable, delays, seed),
         "warmup": _warmup(usable),
+        "noisy": _noisy(trials),
         "generator_lag_ms": {"p99": late[0] if late and arm.open_loop else None},
         "pkcs11_ms": _functions(usable),
         "cold_ms": cold.medians_ms(worker for trial in usable for worker in trial.cold.values()),
@@ -166,6 +168,12 @@ def _warmup(trials: Sequence[TrialFacts]) -> dict[str, int]:
     """How many trials have each label; those with too few operations have none."""
     labels = [warmup.label(trial.course) for trial in trials]
     return {label: labels.count(label) for label in warmup.LABELS}
+
+
+def _noisy(trials: Sequence[TrialFacts]) -> dict[str, Any]:
+    """Trials that something else disturbed, and what did."""
+    found = noise.disturbed([(trial.number, trial.noise) for trial in trials])
+    return {"trials": len(found), "because": [f"trial {number}: {reason}" for number, reason in found.items()]}
 
 
 def _throughput(trials: Sequence[TrialFacts]) -> float | None:

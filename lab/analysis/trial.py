@@ -8,7 +8,19 @@ from typing import Any, Final
 
 import numpy as np
 
-from lab.analysis import cold, course, diagnosis, failures, latency, outcomes, real_server, restarts, traced, uses
+from lab.analysis import (
+    cold,
+    course,
+    diagnosis,
+    failures,
+    latency,
+    noise,
+    outcomes,
+    real_server,
+    restarts,
+    traced,
+    uses,
+)
 from lab.analysis.calls import Origin, ProcessCalls
 from lab.analysis.course import Course
 from lab.analysis.facts import ProcessFacts, SessionFacts, TrialFacts
@@ -90,6 +102,7 @@ def examine(record: TrialRecord, operations: Table, calls: Table, connections: T
         duration_s=record.duration_ns / 1e9,
         done_in_time=int(in_time.done.sum()),
         course=in_time,
+        noise=noise.of_trial(record),
         latency=delays,
         calls=found.durations,
         cold=_with_handshakes(cold_starts, served) if server is None else _from_calls(workers, found.uses),

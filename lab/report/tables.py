@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from lab.analysis import warmup
+from lab.analysis import noise, warmup
 from lab.analysis.cold import STEPS
 from lab.analysis.facts import TrialFacts
 from lab.record.model import TrialRecord
@@ -25,7 +25,7 @@ _FIGURES: Final = (
 _TRIAL: Final = (
     *("trial", "block", "arm", "partial", "invalid_because", "planned", "ok", "fail", "info", "shed", "wrong"),
     *(name.replace(".", "_") for name in _FIGURES),
-    "warmup",
+    *("warmup", "late_p99_ms", "late_max_ms", "steal_share", "pressure_share", "involuntary_hz", "noisy"),
 )
 _PROCESS: Final = (
     *("trial", "block", "arm", "process", "role", "pid", "end", "status", "finished", "planned", "pss_kib"),
@@ -59,7 +59,7 @@ def write_tables(folder: Path, trials: Sequence[tuple[TrialRecord, TrialFacts]])
     Times in ms; at_ms counts from the release of the trial.
     """
     folder.mkdir(exist_ok=True)
-    _write(folder / "trials.csv", _TRIAL, (_trial(facts) for _, facts in trials))
+    _write(folder / "trials.csv", _TRIAL, _trials([facts for _, facts in trials]))
     _write(folder / "processes.csv", _PROCESS, (row for record, facts in trials for row in _processes(record, facts)))
     _write(folder / "failures.csv", _FAILURE, (row for _, facts in trials for row in _failures(facts)))
     _write(folder / "sessions.csv", _SESSION, (row for record, facts in trials for row in _sessions(record, facts)))
@@ -72,13 +72,23 @@ def write_tables(folder: Path, trials: Sequence[tuple[TrialRecord, TrialFacts]])
         _write(folder / "causes.csv", _CAUSE, (row for _, facts in trials for row in _causes(facts)))
 
 
-def _trial(facts: TrialFacts) -> Sequence[Any]:
-    counted, figures = facts.outcomes, facts.figures()
+def _trials(every: Sequence[TrialFacts]) -> Iterator[Sequence[Any]]:
+    noisy: dict[int, str] = {}
+    for arm in {facts.arm: None for facts in every}:
+        noisy |= noise.disturbed([(facts.number, facts.noise) for facts in every if facts.arm == arm])
+    return (_trial(facts, noisy.get(facts.number)) for facts in every)
+
+
+def _trial(facts: TrialFacts, noisy: str | None) -> Sequence[Any]:
+    counted, figures, around = facts.outcomes, facts.figures(), facts.noise
     return (
         *(facts.number, facts.block, facts.arm, facts.partial, "; ".join(facts.invalid_because)),
         *(counted.planned, counted.ok, counted.fail, counted.info, counted.shed, counted.wrong),
         *(figures.get(name) for name in _FIGURES),
         warmup.label(facts.course),
+        *((around.late_p99_ms, around.late_max_ms, around.steal_share) if around else (None,) * 3),
+        *((around.pressure_share, around.involuntary_hz) if around else (None,) * 2),
+        noisy,
     )
 
 

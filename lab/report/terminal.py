@@ -11,7 +11,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from lab.report import handshakes, real_servers, token_grid, traced, words
+from lab.report import doubtful, handshakes, real_servers, token_grid, traced, words
 from lab.report.words import count, milliseconds, significant
 
 SIDE_BY_SIDE: Final = 4  # arms; with more, each arm is a row
@@ -37,6 +37,7 @@ def show(summary: Mapping[str, Any], console: Console) -> None:
     _validity(summary, console)
     _skipped(summary.get("skipped") or {}, console)
     _arms(console, arms)
+    _told(console, doubtful.TITLE, doubtful.told(arms))
     token_grid.show(summary, console)
     if open_loop:
         _grid(

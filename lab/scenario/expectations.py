@@ -23,6 +23,7 @@ ARM_SUMMARY: Final = (
         "generator",
         "ci",
         "warmup",
+        "noisy",
         "where_ms",
         "hosts",
         "real_server",
