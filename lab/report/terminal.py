@@ -10,7 +10,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from lab.report import brokers, handshakes, nonces, real_servers, token_grid, traced, words
+from lab.report import brokers, doubtful, handshakes, nonces, real_servers, token_grid, traced, words
 from lab.report.side_by_side import Arm, Line, grid, table
 from lab.report.words import count, milliseconds, significant
 
@@ -34,6 +34,7 @@ def show(summary: Mapping[str, Any], console: Console) -> None:
     _skipped(summary.get("skipped") or {}, console)
     nonces.show(arms, console)
     _arms(console, arms)
+    _told(console, doubtful.TITLE, doubtful.told(arms))
     token_grid.show(summary, console)
     if open_loop:
         grid(
