@@ -42,7 +42,7 @@ _SHARE_OF_PREFLIGHT: Final = 4
 _MOST_PATIENCE_S: Final = 15.0
 """A process or call may take several times what the preflight took, which is one process with a handful of calls."""
 _SECOND_KEY: Final = "rsa-2048"
-_RESERVE_S: Final = 2.0
+_RESERVE_S: Final = 3.0
 """Of the whole time, for what is written at the end."""
 
 

@@ -44,24 +44,35 @@ def examined(run: Run) -> tuple[Examined, list[str]]:
 
 def summary_of(run: Run, trials: Examined, faults: Sequence[str]) -> dict[str, Any]:
     """The summary of what was examined. Raises LabFault where the run's scenario is no resolved one."""
-    try:
-        arms = arms_of(run.scenario)
-        name, seed = run.scenario["name"], run.scenario["seed"]
-        margins = run.scenario["margin"]
-    except (KeyError, TypeError) as problem:
-        raise LabFault(f"{run.path / 'scenario.json'}: is no resolved scenario ({problem!r})") from None
+    fault = scenario_fault(run)
+    if fault is not None:
+        raise LabFault(f"{run.path}/{fault}")
     return summarise(
         run=run.name,
-        scenario=name,
+        scenario=run.scenario["name"],
         question=run.scenario.get("question") or "",
-        seed=seed,
-        arms=arms,
-        margins=margins,
+        seed=run.scenario["seed"],
+        arms=arms_of(run.scenario),
+        margins=run.scenario["margin"],
         facts=[facts for _, facts in trials],
         partial=run.partial,
         faults=faults,
         skipped=run.scenario.get("skipped"),
     )
+
+
+def scenario_fault(run: Run) -> str | None:
+    """Why nothing can be judged by the run's scenario.json, or None."""
+    lost = next((fault for fault in run.unread if fault.startswith("scenario.json")), None)
+    if lost is not None:
+        return lost
+    try:
+        arms_of(run.scenario)
+        if isinstance(run.scenario["seed"], int) and isinstance(run.scenario["margin"], dict):
+            return None if isinstance(run.scenario["name"], str) else "scenario.json: has no name"
+        return "scenario.json: is no resolved scenario (seed, margin)"
+    except (KeyError, TypeError, AttributeError) as problem:
+        return f"scenario.json: is no resolved scenario ({problem!r})"
 
 
 def kept_summary(path: Path) -> dict[str, Any] | None:

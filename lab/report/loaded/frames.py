@@ -29,19 +29,28 @@ def as_frame(columns: Mapping[str, Column], data: Mapping[str, Any]) -> pd.DataF
     return frame.astype(wrong) if wrong else frame
 
 
-def _from_rows(columns: Mapping[str, Column], rows: Iterable[Sequence[Any]]) -> pd.DataFrame:
+def _from_rows(
+    columns: Mapping[str, Column], rows: Iterable[Sequence[Any]], arms: Sequence[str] | None = None
+) -> pd.DataFrame:
+    """arms: names of the arms, in the order that their categories get."""
     listed = list(rows)
     data = dict(zip(columns, zip(*listed, strict=True), strict=True)) if listed else {}
-    return as_frame(
+    frame = as_frame(
         columns, {name: pd.Series(data.get(name, ()), dtype=column.dtype) for name, column in columns.items()}
     )
+    return frame if arms is None else _in_order(frame, arms)
+
+
+def _in_order(frame: pd.DataFrame, arms: Sequence[str]) -> pd.DataFrame:
+    frame["arm"] = frame["arm"].cat.set_categories(list(arms))
+    return frame
 
 
 def _place(facts: TrialFacts) -> tuple[Any, ...]:
     return facts.number, facts.block, facts.arm, facts.usable
 
 
-def sessions(judged: Judged) -> pd.DataFrame:
+def sessions(judged: Judged, arms: Sequence[str]) -> pd.DataFrame:
     """Open sessions over time, of each process that opened any."""
     parts: dict[str, list[Any]] = {name: [] for name in SESSIONS}
     for record, facts in judged:
@@ -52,12 +61,13 @@ def sessions(judged: Judged) -> pd.DataFrame:
                 parts[name].append(np.full(at_ns.size, value))
             parts["at_ms"].append((at_ns - start_ns) / 1e6)
             parts["open"].append(count)
-    return as_frame(SESSIONS, {name: np.concatenate(part) if part else () for name, part in parts.items()})
+    data = {name: np.concatenate(part) if part else pd.Series(dtype=object) for name, part in parts.items()}
+    return _in_order(as_frame(SESSIONS, data), arms)
 
 
-def trials(judged: Judged) -> pd.DataFrame:
+def trials(judged: Judged, arms: Sequence[str]) -> pd.DataFrame:
     """One row per trial."""
-    return _from_rows(TRIALS, (_trial(facts) for _, facts in judged))
+    return _from_rows(TRIALS, (_trial(facts) for _, facts in judged), arms)
 
 
 def _trial(facts: TrialFacts) -> tuple[Any, ...]:
@@ -87,16 +97,19 @@ def _trial(facts: TrialFacts) -> tuple[Any, ...]:
 
 
 def failures(
-    judged: Judged, when: Mapping[tuple[int, int], Mapping[tuple[str, str], tuple[float, float]]]
+    judged: Judged,
+    arms: Sequence[str],
+    when: Mapping[tuple[int, int, bool], Mapping[tuple[str, str], tuple[float, float]]],
 ) -> pd.DataFrame:
-    """Failures by trial and process. when: (trial, process) -> (layer, code) -> ms of the first and the last."""
+    """Failures by trial and process. when: of rows.when_failed(), all trials together."""
     return _from_rows(
         FAILURES,
         (
-            _failure(facts, process, failure, when.get((facts.number, process), {}))
+            _failure(facts, process, failure, when.get((facts.number, process, failure.side == "server"), {}))
             for _, facts in judged
             for process, failure in facts.failures_by_process
         ),
+        arms,
     )
 
 
@@ -104,12 +117,12 @@ def _failure(
     facts: TrialFacts, process: int, failure: Failure, when: Mapping[tuple[str, str], tuple[float, float]]
 ) -> tuple[Any, ...]:
     functions = " ".join(name for name, _ in failure.functions if name != "-")
-    first, last = when.get((failure.layer, failure.code), (None, None)) if failure.side != "server" else (None, None)
+    first, last = when.get((failure.layer, failure.code), (None, None))
     told = (failure.layer, failure.code, functions, failure.count, failure.setup, failure.side, first, last)
     return (*_place(facts), process, *told)
 
 
-def rules(judged: Judged) -> pd.DataFrame:
+def rules(judged: Judged, arms: Sequence[str]) -> pd.DataFrame:
     """One row per trial and rule."""
     return _from_rows(
         RULES,
@@ -118,6 +131,7 @@ def rules(judged: Judged) -> pd.DataFrame:
             for record, facts in judged
             for rule, finding in facts.rules.items()
         ),
+        arms,
     )
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from lab.record import columns
 from lab.record.columns import OUTCOMES, Table
-from lab.record.dtypes import ENDED, KIND, LAYER, PHASE
+from lab.record.dtypes import ENDED, KIND, LAYER, PHASE, SIDE
 from lab.record.failure_names import failure_name
 from lab.record.model import TrialRecord
 from lab.record.names import FUNCTIONS, ckr_name
@@ -49,23 +49,29 @@ def calls(trials: Iterable[StoredTrial], arms: Sequence[str], usable: Callable[[
     return _joined(CALLS, parts, {"arm": arms, "role": _ROLES, "function": FUNCTIONS, "ckr": tuple(names)})
 
 
-def when_failed(trial: StoredTrial) -> dict[tuple[int, int], dict[tuple[str, str], tuple[float, float]]]:
-    """(trial, process) -> (layer, code) -> ms from the release to the first and the last such failure."""
-    table = trial.operations
-    rows = np.flatnonzero(table["outcome"] == columns.FAIL)
-    found: dict[tuple[int, int], dict[tuple[str, str], tuple[float, float]]] = {}
-    if not rows.size:
-        return found
-    release_ns = _release_ns(trial.record, table)
+When = dict[tuple[int, int, bool], dict[tuple[str, str], tuple[float, float]]]
+"""(trial, process, whether a server saw it) -> (layer, code) -> ms from the release to the first and the last."""
+
+
+def when_failed(trial: StoredTrial) -> When:
+    """When operations of this trial failed and, as its own servers saw them, connections."""
+    found: When = {}
+    release_ns = _release_ns(trial.record, trial.operations)
     texts = dict(trial.record.error_texts)
     labels = {number: name for name, number in LAYER.items()}
-    at_ms = (table["started_ns"][rows] - release_ns) / _NS_PER_MS
-    kinds = np.stack([table[name][rows].astype(np.int64) for name in ("process", "layer", "code")])
-    distinct, place = np.unique(kinds, axis=1, return_inverse=True)
-    for column, (process, layer, code) in enumerate(distinct.T.tolist()):
-        at = at_ms[place.ravel() == column]
-        key = (labels.get(layer, f"layer {layer}"), failure_name(layer, code, texts))
-        found.setdefault((trial.record.number, process), {})[key] = (float(at.min()), float(at.max()))
+    connections = trial.connections
+    served = (connections["side"] == SIDE["server"]) & (connections["outcome"] == columns.FAIL)
+    failed = trial.operations["outcome"] == columns.FAIL
+    for table, rows, ns in ((trial.operations, failed, "started_ns"), (connections, served, "ended_ns")):
+        at_ms = (table[ns][rows] - release_ns) / _NS_PER_MS
+        kinds = np.stack([table[name][rows].astype(np.int64) for name in ("process", "layer", "code")])
+        distinct, place = np.unique(kinds, axis=1, return_inverse=True)
+        for column, (process, layer, code) in enumerate(distinct.T.tolist()):
+            at = at_ms[place.ravel() == column]
+            key = (labels.get(layer, f"layer {layer}"), failure_name(layer, code, texts))
+            of = found.setdefault((trial.record.number, process, table is connections), {})
+            first, last = float(at.min()), float(at.max())
+            of[key] = (min(first, of[key][0]), max(last, of[key][1])) if key in of else (first, last)
     return found
 
 

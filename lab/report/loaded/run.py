@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from lab.errors import LabFault, ScenarioError
 from lab.record.run import Run as StoredRun
 from lab.record.run import StoredTrial
-from lab.report.judging import Examined, examined, kept_summary, summary_of, unchecked_summary
+from lab.report.judging import Examined, examined, kept_summary, scenario_fault, summary_of, unchecked_summary
 from lab.report.loaded.arms import ArmSummary
 from lab.report.loaded.place import find
 
@@ -118,10 +118,9 @@ class Run:
     def summary(self) -> Mapping[str, Any]:
         """All that summary.json says, or would say."""
         kept = kept_summary(self.path)
-        if not self._stored.scenario:
-            marked = unchecked_summary(self.path, "; ".join(self._stored.unread))
-            if marked is not None:
-                return marked
+        fault = scenario_fault(self._stored)
+        if fault is not None and (marked := unchecked_summary(self.path, fault)) is not None:
+            return marked
         if kept is not None and not self.problems and self._holds(kept):
             return kept
         return summary_of(self._stored, *self._examined)
@@ -169,14 +168,14 @@ class Run:
         """Open sessions over time: one row per change, of each process that opened any."""
         from lab.report.loaded import frames
 
-        return frames.sessions(self._facts)
+        return frames.sessions(self._facts, list(self.arms))
 
     @cached_property
     def trials(self) -> pd.DataFrame:
         """One row per trial with its main figures."""
         from lab.report.loaded import frames
 
-        return frames.trials(self._facts)
+        return frames.trials(self._facts, list(self.arms))
 
     @cached_property
     def failures(self) -> pd.DataFrame:
@@ -184,14 +183,14 @@ class Run:
         from lab.report.loaded import frames, rows
 
         when = {key: found for trial in self._trials for key, found in rows.when_failed(trial).items()}
-        return frames.failures(self._facts, when)
+        return frames.failures(self._facts, list(self.arms), when)
 
     @cached_property
     def rules(self) -> pd.DataFrame:
         """One row per trial and rule."""
         from lab.report.loaded import frames
 
-        return frames.rules(self._facts)
+        return frames.rules(self._facts, list(self.arms))
 
     @cached_property
     def comparisons(self) -> pd.DataFrame:
