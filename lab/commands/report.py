@@ -10,6 +10,7 @@ from lab.analysis.facts import TrialFacts
 from lab.analysis.summary import summarise
 from lab.analysis.trial import examine
 from lab.errors import LabFault
+from lab.record import calibrations, manifest
 from lab.record.begun import recover
 from lab.record.folder import claimed, write_json
 from lab.record.model import TrialRecord
@@ -66,9 +67,27 @@ def present(summary: dict[str, Any], run_path: Path, console: Console) -> None:
     from lab.report.terminal import show
 
     show(summary, console)
+    if line := calibration_of(run_path, summary):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
     for what, name in (("picture", PICTURE), ("picture", token_grid.PICTURE), ("tables", TABLES)):
         if (run_path / name).exists():
             console.print(f"{what}: {run_path / name}", markup=False, highlight=False, soft_wrap=True)
+
+
+def calibration_of(run_path: Path, summary: dict[str, Any]) -> str | None:
+    """The line that cites the newest calibration of the machine that a run was measured on, where that is this machine.
+
+    It is in no file of the run, which would not be the same twice.
+    """
+    from lab.report.calibration import cite
+
+    try:
+        machine = Run.open(run_path).manifest.get("machine")
+    except LabFault:
+        return None
+    if machine is None or machine != manifest.machine() or (found := calibrations.newest(machine)) is None:
+        return None
+    return cite(found, [arm["topology"]["kind"] for arm in summary["arms"].values()])
 
 
 def judge(run: Run) -> tuple[dict[str, Any], list[tuple[TrialRecord, TrialFacts]]]:
