@@ -37,6 +37,7 @@ RUN_ELSEWHERE = {
     "script/test": "runs these tests",
     "script/run scenarios/shared-vs-per-process.toml": "test_the_first_command_of_the_readme_measures",
     "python -m lab trace [--out DIR] [--module PATH] [--bridge BRIDGE] [--quiet] -- COMMAND ...": "tests/trace",
+    "python -m lab calibrate [--quick] [--only PART] [--keep DIR] [--quiet]": "tests/commands/test_calibrate.py",
     "python -m lab probe --token KIND | --module PATH ...": "tests/commands/test_probe.py",
     "python -m lab SCENARIO.toml [--out DIR] [--set KEY=VALUE ...] [--dry-run] [--quiet]": "test_exit_status",
 }

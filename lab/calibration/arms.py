@@ -42,7 +42,7 @@ class Settings:
     stall_s: float = 1.5
     queues: int = 100
     queue_s: float = 10.0
-    blocks: int = 10
+    blocks: int = 12
     block_s: float = 0.5
     turns: int = 31
     scale: float = 1.0
@@ -50,7 +50,7 @@ class Settings:
 
 FULL: Final = Settings()
 QUICK: Final = Settings(
-    topologies=("prefork", "threads"),
+    topologies=("prefork",),
     floor_s=0.3,
     service_s=0.2,
     stall_s=0.7,

@@ -30,24 +30,24 @@ def near(
     part: str, name: str, measured: float | None, known: float, tolerance: float, unit: str, told: str = ""
 ) -> Check:
     """Passes where measured / known is within 1 +- tolerance. None, which is nothing measured, fails."""
-    wanted = f"{_quantity(known, unit)} ± {100 * tolerance:.3g} %"
+    wanted = f"{quantity(known, unit)} ± {100 * tolerance:.3g} %"
     if measured is None:
         return Check(part, name, "nothing", wanted, False, None, told)
     error = measured / known - 1 if known else (math.inf if measured else 0.0)
-    words = f"{_quantity(measured, unit)} ({100 * error:+.2f} %)"
+    words = f"{quantity(measured, unit)} ({100 * error:+.2f} %)"
     return Check(part, name, words, wanted, abs(error) <= tolerance, measured, told)
 
 
 def at_most(part: str, name: str, measured: float | None, most: float, unit: str, told: str = "") -> Check:
     """Passes where 0 <= measured <= most."""
-    wanted = f"at most {_quantity(most, unit)}"
+    wanted = f"at most {quantity(most, unit)}"
     if measured is None:
         return Check(part, name, "nothing", wanted, False, None, told)
-    return Check(part, name, _quantity(measured, unit), wanted, 0 <= measured <= most, measured, told)
+    return Check(part, name, quantity(measured, unit), wanted, 0 <= measured <= most, measured, told)
 
 
 def only_told(part: str, name: str, measured: float | None, unit: str, told: str = "") -> Check:
-    words = "nothing" if measured is None else _quantity(measured, unit)
+    words = "nothing" if measured is None else quantity(measured, unit)
     return Check(part, name, words, "", None, measured, told)
 
 
@@ -55,6 +55,7 @@ def failed(checks: Iterable[Check]) -> list[Check]:
     return [check for check in checks if check.passed is False]
 
 
-def _quantity(value: float, unit: str) -> str:
+def quantity(value: float, unit: str) -> str:
+    """A figure for people, to four digits."""
     number = f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
     return f"{number} {unit}".rstrip()

@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 
 from lab.calibration import arms
-from lab.calibration.check import Check, at_most, only_told
+from lab.calibration.check import Check, at_most, only_told, quantity
 from lab.record.columns import Table
 from lab.record.dtypes import PHASE
 
@@ -26,7 +26,7 @@ def null(topology: str, opened: Mapping[str, Any], closed: Table) -> list[Check]
     """`opened`: the arm's part of summary.json; `closed`: operations of the closed loop."""
     response = {name: opened["response_ms"][name] for name in ("p50", "p99")}
     p50, p99 = (None if ms is None else ms * _US_PER_MS for ms in response.values())
-    told = "p99 n/a" if p99 is None else f"p99 {p99:.3g} µs"
+    told = "p99 n/a" if p99 is None else f"p99 {quantity(p99, 'µs')}"
     return [
         at_most("floor", f"null, {topology}, open loop", p50, LATENESS_SHARE * _SHORTEST_US, "µs", told),
         at_most("floor", f"null, {topology}, each operation", loop_us(closed), COST_SHARE * _SHORTEST_US, "µs"),
@@ -46,7 +46,7 @@ def loop_us(operations: Table) -> float | None:
 def handshake(arm: Mapping[str, Any]) -> Check:
     """`arm`: its part of summary.json."""
     p99 = arm["response_ms"]["p99"]
-    told = f"{arm['ok']} handshakes" + ("" if p99 is None else f"; p99 {p99:.3g} ms")
+    told = f"{arm['ok']} handshakes" + ("" if p99 is None else f"; p99 {quantity(p99, 'ms')}")
     return only_told("floor", "handshake without a token", arm["response_ms"]["p50"], "ms", told)
 
 

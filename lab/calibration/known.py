@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lab.analysis.queueing import constant_mean_wait, waits_ns
 from lab.calibration import arms
-from lab.calibration.check import Check, near, only_told
+from lab.calibration.check import Check, near, only_told, quantity
 from lab.calibration.queues import Queue, queues
 from lab.record.columns import Table
 from lab.record.dtypes import PHASE
@@ -28,6 +29,9 @@ ENOUGH_OPERATIONS: Final = 20_000
 """So many have, at a load of 0.5, a mean wait within 5 % of M/D/1's in 19 of 20 draws (docs/method.md)."""
 _NS_PER_MS: Final = 1e6
 
+Due = Sequence[NDArray[np.int64]]
+"""The plan's arrivals (lab.plan.arrivals), ns, one array for each thread."""
+
 
 def service(operations: Table, calls: Table, service_ms: float) -> Check:
     """The median service of a closed loop against what the stub was told."""
@@ -42,15 +46,18 @@ def service(operations: Table, calls: Table, service_ms: float) -> Check:
     return near("service", f"median of {service_ms:g} ms", median, service_ms, SERVICE_TOLERANCE, "ms", told)
 
 
-def stall(operations: Table) -> list[Check]:
-    """One operation is long in service; those that queue behind it are long in response, as the recursion says."""
-    queue, *_ = queues(operations)
+def stall(operations: Table, due: Due) -> list[Check]:
+    """One operation is long in service; those that queue behind it are long in response, as the recursion says.
+
+    It is held against the plan and what the stub was told alone, so a response counted from the start is found out.
+    """
+    (queue,), (planned,) = list(queues(operations)), due
     lasted_ns, usual_ns = (round(ms * _NS_PER_MS) for ms in (arms.STALL_MS, arms.STALLED_SERVICE_MS))
     longest = int(queue.service.max()) / _NS_PER_MS
     long_ns = lasted_ns // 2
-    known = np.full(queue.service.size, usual_ns, np.int64)
+    known = np.full(planned.size, usual_ns, np.int64)
     known[arms.STALL_CALL - 2] += lasted_ns  # the first call is the worker's first operation, before the load
-    waits = waits_ns(queue.intended, known)
+    waits = waits_ns(planned, known)
     in_service = int((queue.service > long_ns).sum())
     response = queue.ended - queue.intended
     in_response, by_theory = int((response > long_ns).sum()), int((waits + known > long_ns).sum())
@@ -93,9 +100,8 @@ def lindley(operations: Table, service_ms: float = arms.QUEUE_SERVICE_MS) -> lis
     most_ns = LAG_SHARE * service_ms * _NS_PER_MS
     share = float(((over >= 0) & (over <= most_ns)).mean())
     early = int((over < 0).sum())
-    told = (
-        f"{over.size} rows; over it at p50 {np.median(over) / 1e3:.3g} µs, p99 {np.quantile(over, 0.99) / 1e3:.3g} µs"
-    )
+    p50, p99 = (quantity(float(np.quantile(over, p)) / 1e3, "µs") for p in (0.5, 0.99))
+    told = f"{over.size} rows; above it by {p50} at p50, {p99} at p99"
     return [
         Check(
             "queue",
@@ -118,11 +124,15 @@ def lindley(operations: Table, service_ms: float = arms.QUEUE_SERVICE_MS) -> lis
     ]
 
 
-def constant_service(operations: Table, service_ms: float = arms.QUEUE_SERVICE_MS) -> list[Check]:
-    """M/D/1: what was drawn, and what was measured, against the theory."""
+def constant_service(operations: Table, due: Due, service_ms: float = arms.QUEUE_SERVICE_MS) -> list[Check]:
+    """M/D/1: what was planned, and what was measured, against the theory."""
     found = list(queues(operations))
     known_ms = constant_mean_wait(arms.QUEUE_LOAD, service_ms / 1000) * 1000
-    drawn = [_mean_ms(queue, waits_ns(queue.intended, _constant(queue, service_ms))) for queue in found]
+    service_ns = round(service_ms * _NS_PER_MS)
+    drawn = [
+        _mean_ms(queue, waits_ns(planned, np.full(planned.size, service_ns, np.int64)))
+        for queue, planned in zip(found, (part for part in due if part.size), strict=True)
+    ]
     waited = [_mean_ms(queue, queue.wait) for queue in found]
     weights = [int(queue.measured.sum()) for queue in found]
     operations_in_all = sum(weights)
@@ -136,10 +146,6 @@ def constant_service(operations: Table, service_ms: float = arms.QUEUE_SERVICE_M
         near("queue", "M/D/1, as measured", _weighted(waited, weights), known_ms, tolerance, "ms", told),
         only_told("queue", "mean service", mean_service, "ms", f"the stub was told {service_ms:g} ms"),
     ]
-
-
-def _constant(queue: Queue, service_ms: float) -> Any:
-    return np.full(queue.intended.size, round(service_ms * _NS_PER_MS), np.int64)
 
 
 def _mean_ms(queue: Queue, waits: Any) -> float:

@@ -38,8 +38,13 @@ class _Found:
     """The run of known answers."""
 
     settings: Settings
+    text: str
     trials: dict[str, StoredTrial]
     summary: dict[str, Any]
+
+    def due(self, arm: str) -> known.Due:
+        """What the plan has for each thread of an arm, told by nothing that was measured."""
+        return bench.due(self.text, arm)
 
 
 def take(
@@ -59,14 +64,16 @@ def take(
     place = Place(stub(), keeper[1])
     place.make()
     runs = keep or keeper[1]
-    text = arms.measures(settings, place, parts)
+    text, alike_text = arms.measures(settings, place, parts), arms.same(settings) if "same" in parts else ""
+    for each in filter(None, (text, alike_text)):
+        bench.preflight(each, keeper[1])
     if text:
         progress = begun("known answers", bench.planned_trials(text))
         run = bench.run(text, runs / "known", keeper, interrupt, progress)
         if interrupt.wanted:
             return Taken(interrupted=True)
         trials = {trial.record.arm: trial for trial in run.trials()}
-        found = _Found(settings, trials, judge(run))
+        found = _Found(settings, text, trials, judge(run))
         taken.checks.append(_accounted("known answers", found.summary))
         for part in parts:
             if part in _JUDGES:
@@ -74,10 +81,9 @@ def take(
     if "tap" in parts:
         begun("tap", 0)
         taken.checks.append(floors.tap(tap.turns(place.stub, keeper[1] / "tap", settings.turns)))
-    if "same" in parts and not interrupt.wanted:
-        text = arms.same(settings)
-        progress = begun("two arms alike", bench.planned_trials(text))
-        run = bench.run(text, runs / "same", keeper, interrupt, progress)
+    if alike_text and not interrupt.wanted:
+        progress = begun("two arms alike", bench.planned_trials(alike_text))
+        run = bench.run(alike_text, runs / "same", keeper, interrupt, progress)
         if not interrupt.wanted:
             summary = judge(run)
             taken.checks += [_accounted("two arms alike", summary), *alike.verdicts(summary["comparisons"])]
@@ -123,13 +129,13 @@ def _service(found: _Found, place: Place) -> Iterator[Check]:
 
 
 def _stall(found: _Found, place: Place) -> Iterator[Check]:
-    yield from known.stall(found.trials["stall"].operations)
+    yield from known.stall(found.trials["stall"].operations, found.due("stall"))
 
 
 def _queue(found: _Found, place: Place) -> Iterator[Check]:
     operations = found.trials["queue"].operations
     yield from known.lindley(operations)
-    yield from known.constant_service(operations)
+    yield from known.constant_service(operations, found.due("queue"))
 
 
 def _count(found: _Found, place: Place) -> Iterator[Check]:
