@@ -13,6 +13,7 @@ import pytest
 
 ONE_RUN_EACH: Final = ("tests/test_known_scenarios.py", "tests/test_shipped_scenarios.py")
 NOTHING_SHARED: Final = (
+    "tests/commands/test_probe.py",
     "tests/test_exit_status.py",
     "tests/test_handshake_refusals.py",
     "tests/test_readme.py",
@@ -27,7 +28,12 @@ NOTHING_SHARED: Final = (
 LONGEST_FIRST: Final = (
     "tests/test_known_scenarios.py",
     "tests/test_shipped_scenarios.py",
+    "tests/topology/test_brokers.py",
+    "tests/tokens/test_tpm2.py",
+    "tests/tokens/test_opencryptoki.py",
     "tests/topology/test_server_deaths.py",
+    "tests/probe/test_ways_modules_break.py",
+    "tests/probe/test_forks_of_softhsm.py",
     "tests/topology/test_workloads.py",
     "tests/topology/test_handshake_sizes.py",
     "tests/native/test_sanitizers.py",
@@ -39,6 +45,10 @@ LONGEST_FIRST: Final = (
     "tests/topology/test_handshake_rules.py",
     "tests/topology/test_sizes.py",
     "tests/topology/test_churn.py",
+    "tests/probe/test_misbehaving_modules.py",
+    "tests/topology/test_nss.py",
+    "tests/topology/test_skipped_arms.py",
+    "tests/native/test_broker_sanitized.py",
     "tests/topology/test_pins.py",
     "tests/native/test_tap_calls.py",
     "tests/trace/test_secrets.py",
@@ -59,6 +69,7 @@ LONGEST_FIRST: Final = (
     "tests/topology/test_handshake_modules.py",
     "tests/trace/test_ends.py",
     "tests/trace/test_programs.py",
+    "tests/commands/test_probe.py",
     "tests/test_handshake_refusals.py",
     "tests/test_readme.py",
     "tests/test_exit_status.py",

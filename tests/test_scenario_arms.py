@@ -100,3 +100,11 @@ def test_overrides_reach_top_level_keys_arms_the_matrix_margins_and_expectations
 
 def test_the_last_override_of_a_key_counts() -> None:
     assert parse("", "x.toml", ("blocks=6", "blocks=7")).blocks == 7
+
+
+def test_a_broker_is_one_context_of_a_tpm_however_many_processes_it_serves() -> None:
+    (arm,) = parse(
+        '[token]\nkind = "tpm2"\n[topology]\nprocesses = 4\n[context]\npolicy = "broker"', "file.toml", ()
+    ).arms
+    assert arm.token is not None
+    assert arm.token.resource_manager is False

@@ -80,10 +80,17 @@ def test_a_shipped_scenario_shows_what_it_expects(shipped: Shipped) -> None:
     assert set(shipped.expected) - BY_LUCK
 
 
+def never_began(arm: dict[str, Any]) -> bool:
+    """A closed loop plans what its workers begin: nothing, where all of them hung in their set-up."""
+    parts = ("planned", "ok", "fail", "info", "shed")
+    hung = arm["processes"]["hung"] == arm["processes"]["started"] > 0
+    return arm["load"]["mode"] == "closed" and hung and not any(arm[part] for part in parts)
+
+
 def test_a_shipped_scenario_accounts_for_every_operation_of_every_arm(shipped: Shipped) -> None:
     summary = shipped.place.summary()
     assert summary["valid"], summary["invalid_because"]
-    assert all(balanced(arm) for arm in summary["arms"].values())
+    assert all(balanced(arm) or never_began(arm) for arm in summary["arms"].values())
     assert all(arm["wrong"] == 0 for arm in summary["arms"].values())
     assert not summary["partial"]
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from lab.plan import arrivals, make
 from lab.record import folder as run_folder
+from lab.record import manifest
 from lab.record.folder import write_json
 from lab.record.run import Run
 from lab.scenario import parse
@@ -49,6 +50,8 @@ def run(text: str, out: Path, keeper: tuple[KeeperLine, Path], interrupt: Interr
     folder = run_folder.create(out, scenario.name, text, datetime.now(UTC))
     write_json(folder / "scenario.json", scenario.to_json())
     write_json(folder / "plan.json", plan.to_json())
+    facts = {"machine": manifest.machine(), "versions": manifest.versions(), "seed": scenario.seed}
+    write_json(folder / "manifest.json", {**facts, "before": manifest.now()})
     with ready(scenario, folder / "keys", (keeper[0], private)) as bench:
         run_trials(scenario, plan, folder, bench, interrupt, progress)
     return Run.open(folder)

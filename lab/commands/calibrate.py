@@ -17,13 +17,13 @@ from lab.calibration.arms import FULL, QUICK, TOPOLOGIES, Settings
 from lab.calibration.check import Check, failed
 from lab.calibration.take import PARTS, Taken, take
 from lab.commands.progress import Progress
-from lab.commands.report import judge
 from lab.errors import ScenarioError
 from lab.native import LIBRARIES, library, stub
 from lab.plan import PlannedTrial
 from lab.record import calibrations, manifest
 from lab.record.model import TrialRecord
 from lab.record.run import Run
+from lab.report.judging import judge
 from lab.topology.interrupt import Interrupt
 from lab.topology.run import kept_without
 

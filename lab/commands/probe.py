@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -42,7 +42,7 @@ _SHARE_OF_PREFLIGHT: Final = 4
 _MOST_PATIENCE_S: Final = 15.0
 """A process or call may take several times what the preflight took, which is one process with a handful of calls."""
 _SECOND_KEY: Final = "rsa-2048"
-_RESERVE_S: Final = 2.0
+_RESERVE_S: Final = 3.0
 """Of the whole time, for what is written at the end."""
 
 
@@ -90,7 +90,7 @@ def probe(options: Options) -> int:
             ready.token.retire()
     took_s = round(time.monotonic() - begun_s, 1)
     examination = Examination(
-        subject,
+        _as_seen(subject, found),
         options.command,
         f"{started:%Y-%m-%dT%H:%M:%SZ}",
         took_s,
@@ -160,6 +160,20 @@ def _subject(name: str, ready: _Ready, private: Path) -> Subject:
         packages=dict(filter(None, map(package_of, dict.fromkeys(files)))),
         machine=manifest.machine(),
         versions=manifest.versions(),
+    )
+
+
+def _as_seen(subject: Subject, found: _Found) -> Subject:
+    """With what the module itself answered to C_GetInfo: a token behind p11-kit is prepared without p11-kit."""
+    told = (call.facts for seen in found.stages.values() for call in seen.calls if call.name == "C_GetInfo")
+    info = next((facts for facts in told if "library_version" in facts), None)
+    if info is None:
+        return subject
+    return replace(
+        subject,
+        library=f"{info['manufacturer']}, {info['description']}",
+        library_version=info["library_version"],
+        cryptoki_version=info["cryptoki_version"],
     )
 
 

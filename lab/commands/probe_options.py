@@ -68,16 +68,7 @@ class Options:
 
     def _own(self) -> Token:
         _among("--token", self.token, OWN_TOKENS)
-        for name in (
-            "token_label",
-            "pin_env",
-            "pin_file",
-            "key_label",
-            "init_string",
-            "environment",
-            "read_write",
-            "provision",
-        ):
+        for name in _OF_MODULES:
             if getattr(self, name):
                 raise ScenarioError(f"{_option(name)}: only allowed with --module; the lab sets {self.token} up itself")
         kind = str(self.token)

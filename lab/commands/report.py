@@ -5,17 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from lab.analysis.arms import arms_of
-from lab.analysis.facts import TrialFacts
-from lab.analysis.summary import summarise
-from lab.analysis.trial import examine
-from lab.errors import LabFault
-from lab.record import calibrations, manifest
+from lab.errors import LabFault, ScenarioError
 from lab.record.begun import recover
 from lab.record.folder import claimed, write_json
-from lab.record.model import TrialRecord
 from lab.record.run import Run
 from lab.report import token_grid
+from lab.report.calibration import cited
+from lab.report.judging import judge, unchecked_summary
 from lab.report.tables import FOLDER as TABLES
 from lab.report.tables import write_tables
 from lab.report.traced import is_trace
@@ -30,7 +26,15 @@ def report(run_path: Path) -> int:
     """Rebuilds all that a run folder says, and shows it; returns the exit status."""
     from rich.console import Console
 
-    summary = rebuild(run_path, picture=True)
+    try:
+        summary = rebuild(run_path, picture=True)
+    except (ScenarioError, LabFault) as problem:  # without its scenario nothing can be judged
+        lost = not (run_path / "scenario.json").exists()
+        because = "scenario.json: is missing" if lost else str(problem).removeprefix(f"{run_path}/")
+        kept = unchecked_summary(run_path, because)
+        if kept is None:
+            raise
+        summary = kept
     present(summary, run_path, Console())
     return 0 if summary["valid"] else 1
 
@@ -67,54 +71,8 @@ def present(summary: dict[str, Any], run_path: Path, console: Console) -> None:
     from lab.report.terminal import show
 
     show(summary, console)
-    if line := calibration_of(run_path, summary):
+    if line := cited(run_path, summary):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     for what, name in (("picture", PICTURE), ("picture", token_grid.PICTURE), ("tables", TABLES)):
         if (run_path / name).exists():
             console.print(f"{what}: {run_path / name}", markup=False, highlight=False, soft_wrap=True)
-
-
-def calibration_of(run_path: Path, summary: dict[str, Any]) -> str | None:
-    """The line that cites the newest calibration of the machine that a run was measured on, where that is this machine.
-
-    It is in no file of the run, which would not be the same twice.
-    """
-    from lab.report.calibration import cite
-
-    try:
-        machine = Run.open(run_path).manifest.get("machine")
-    except LabFault:
-        return None
-    if machine is None or machine != manifest.machine() or (found := calibrations.newest(machine)) is None:
-        return None
-    return cite(found, [arm["topology"]["kind"] for arm in summary["arms"].values()])
-
-
-def judge(run: Run) -> tuple[dict[str, Any], list[tuple[TrialRecord, TrialFacts]]]:
-    """The summary of a run, and of each trial its record and facts; nothing is written."""
-    try:
-        arms = arms_of(run.scenario)
-        name, seed = run.scenario["name"], run.scenario["seed"]
-        margins = run.scenario["margin"]
-    except (KeyError, TypeError) as problem:
-        raise LabFault(f"{run.path / 'scenario.json'}: is no resolved scenario ({problem!r})") from None
-    trials, faults = [], []
-    for folder in run.trial_folders:
-        try:
-            trial = run.trial(folder)
-            trials.append((trial.record, examine(trial.record, trial.operations, trial.calls, trial.connections)))
-        except LabFault as fault:  # one damaged trial must not hide the others
-            faults.append(str(fault).replace(f"{run.path}/", ""))
-    summary = summarise(
-        run=run.name,
-        scenario=name,
-        question=run.scenario.get("question") or "",
-        seed=seed,
-        arms=arms,
-        margins=margins,
-        facts=[facts for _, facts in trials],
-        partial=run.partial,
-        faults=faults,
-        skipped=run.scenario.get("skipped"),
-    )
-    return summary, trials

@@ -17,6 +17,7 @@ from lab.scenario import Token
 from lab.servers.model import ServerName
 from lab.servers.programs import PROGRAMS, find_program, version_of
 from lab.tokens import bridges
+from lab.tokens.golden import GoldenToken
 from lab.tokens.kinds import open_token
 from lab.tokens.model import Token as TokenOfAKind
 from lab.tokens.nss import Nss
@@ -80,7 +81,7 @@ def _bridges() -> Iterator[Part]:
     yield Part("tls.bridge = software", True, f"OpenSSL {openssl.version}; no token")
 
 
-def _made(token: SoftHsm | Nss | OpenCryptoki, key: str = "ec-p256") -> Part:
+def _made(token: GoldenToken, key: str = "ec-p256") -> Part:
     what = f"token.kind = {token.kind}"
     try:
         with tempfile.TemporaryDirectory(prefix="lab-token-") as folder:
@@ -93,22 +94,15 @@ def _made(token: SoftHsm | Nss | OpenCryptoki, key: str = "ec-p256") -> Part:
 
 
 def _tpm2() -> Part:
-    what, token = "token.kind = tpm2", Tpm2(Token.model_validate({"kind": "tpm2"}))
-    try:
-        token.check(frozenset(), frozenset())
-        with tempfile.TemporaryDirectory(prefix="lab-token-") as folder:
-            library = token.prepare(frozenset({"ec-p256"}), Path(folder) / "token").info
-    except (ScenarioError, LabFault) as error:
-        return Part(what, False, _said(error))
-    finally:
-        token.retire()
+    part = _made(Tpm2(Token.model_validate({"kind": Tpm2.kind})))
+    if not part.works:
+        return part
     try:
         find_parts(resource_manager=True)
         managed = "token.resource_manager too"
     except ScenarioError as error:
         managed = f"token.resource_manager not: {_said(error)}"
-    detail = f"{token.path}, {library.description} {library.library_version}, {swtpm_version()}; {managed}"
-    return Part(what, True, detail)
+    return replace(part, detail=f"{part.detail}, {swtpm_version()}; {managed}")
 
 
 def _p11kit(token: TokenOfAKind) -> Part:

@@ -23,7 +23,7 @@ from lab.record.begun import note_begun
 from lab.record.folder import slug, write_json
 from lab.record.model import ProcessRecord, TrialRecord
 from lab.record.seal import seal
-from lab.tokens.softhsm import find_module
+from lab.tokens.softhsm import MODULE as SOFTHSM
 from lab.topology.line import KeeperLine
 from lab.topology.reach import rows_folder
 from lab.trace.following import Following
@@ -76,7 +76,7 @@ def _program(name: str) -> Path:
 
 def _begin(folder: Path, program: Path, swap: Swap) -> dict[str, Any]:
     """Writes what a run folder has before anything starts: the program's name, never its arguments."""
-    kind = "softhsm" if (own := find_module()) is not None and swap.is_module(str(own)) else "module"
+    kind = "softhsm" if (own := SOFTHSM.find()) is not None and swap.is_module(str(own)) else "module"
     arm = {
         "name": program.name,
         "token": {"kind": kind},

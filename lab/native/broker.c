@@ -17,6 +17,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -117,9 +118,10 @@ static int listen_at(const char *path)
         return -1;
     }
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    umask(0177);
-    if (fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof address) || listen(fd, BACKLOG) ||
-        rename(address.sun_path, path)) /* who sees it can connect */
+    mode_t before = umask(0177); /* the module's files are its own affair */
+    bool bound = fd >= 0 && !bind(fd, (struct sockaddr *)&address, sizeof address);
+    umask(before);
+    if (!bound || listen(fd, BACKLOG) || rename(address.sun_path, path)) /* who sees it can connect */
         return -1;
     return fd;
 }
@@ -129,9 +131,10 @@ static void accept_all(int listener, int signals, const char *path)
 {
     struct pollfd waits[] = {{.fd = listener, .events = POLLIN}, {.fd = signals, .events = POLLIN}};
     for (;;) {
-        if (poll(waits, 2, -1) < 0 && errno != EINTR)
-            return;
-        if (waits[1].revents)
+        int ready = poll(waits, 2, -1);
+        if (ready < 0 && errno == EINTR)
+            continue;
+        if (ready < 0 || waits[1].revents)
             return;
         int fd = waits[0].revents ? accept4(listener, NULL, NULL, SOCK_CLOEXEC) : -1;
         if (fd >= 0)

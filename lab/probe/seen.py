@@ -12,11 +12,13 @@ import json
 import signal
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from lab.record.names import ckr_name
 
 How = Literal["exit", "signal", "hang"]
+PIN_REFUSED: Final = frozenset({0xA0, 0xA1, 0xA2, 0xA3, 0xA4})
+"""CKR_PIN_INCORRECT, _INVALID, _LEN_RANGE, _EXPIRED, _LOCKED: a token may count such tries, and lock."""
 
 
 @dataclass(frozen=True)
@@ -154,7 +156,10 @@ def death(seen: Seen, who: str) -> str:
 
 
 def trouble(seen: Seen) -> str:
-    """Why a stage did not come to something: a parent's crash, hang or refused call; "" where there was none."""
+    """Why a stage did not come to something: a parent's crash, hang or refused call, or a child's crash or hang.
+
+    "" where there was none.
+    """
     if seen.cut_off:
         return f"the process {seen.cut_off}"
     for call in by_the_book(seen):
@@ -164,7 +169,20 @@ def trouble(seen: Seen) -> str:
             inner = call.facts.get("in")
             where = f"{call.name} ({inner})" if inner else call.name
             return f"{where} of the {call.who} answered {ckr_name(call.ckr)}"
-    return str(seen.facts.get("refused", ""))
+    lost = (death(seen, end.who) for end in seen.ends if "SIG" not in end.who)  # those are killed on purpose
+    return next(filter(None, lost), str(seen.facts.get("refused", "")))
+
+
+def refused_pin(seen: Seen) -> str:
+    """How a C_Login took the right PIN for a wrong one, and whose: "" where none did."""
+    return next(
+        (
+            f"C_Login answered {ckr_name(call.ckr or 0)} ({call.who})"
+            for call in seen.calls
+            if call.name == "C_Login" and call.ckr in PIN_REFUSED
+        ),
+        "",
+    )
 
 
 def hangs_by_itself(seen: Seen) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any, Final
 
 from rich.console import Console
@@ -10,6 +11,9 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from lab.errors import LabFault, ScenarioError
+from lab.record import calibrations, manifest
+from lab.record.run import Run
 from lab.report.words import significant
 
 CITED_SERVICE: Final = "1"
@@ -24,6 +28,20 @@ _TITLE: Final = {
     "count": "Counted five ways",
     "same": "Two arms that are the same",
 }
+
+
+def cited(run_path: Path, summary: Mapping[str, Any]) -> str | None:
+    """The line that cites the newest calibration of the machine that a run was measured on, where that is this machine.
+
+    It is for no file of the run that has to be the same twice.
+    """
+    try:
+        machine = Run.open(run_path).manifest.get("machine")
+    except (ScenarioError, LabFault):  # what is left of a damaged run
+        return None
+    if machine is None or machine != manifest.machine() or (found := calibrations.newest(machine)) is None:
+        return None
+    return cite(found, [arm["topology"]["kind"] for arm in summary["arms"].values()])
 
 
 def cite(found: Mapping[str, Any], topologies: Iterable[str | None] = ()) -> str:

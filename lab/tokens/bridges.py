@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from lab.errors import ScenarioError
 from lab.record.manifest import sha256
-from lab.tokens.installed import package_of
+from lab.tokens.installed import find_installed, package_of
 from lab.tokens.needs import ArmSettings, TlsSettings
 
 # OpenSSL_version(3): 'OPENSSLDIR: "..."', 'ENGINESDIR: "..."' and 'MODULESDIR: "..."'
@@ -116,15 +116,11 @@ def library_of(bridge: str) -> Path:
     """The installed library of the bridge engine or provider. Raises ScenarioError, `tls.bridge: ...`, for none."""
     library, ours = LIBRARIES[bridge], openssl()
     _check_possible(bridge, ours)
+    usual = (f"{ours.folders[bridge]}/pkcs11.so",) if bridge in ours.folders else ()
+    if (found := find_installed(library.override, (*usual, *library.patterns))) is not None:
+        return found
     if named := os.environ.get(library.override):
-        if not Path(named).is_file():
-            raise ScenarioError(f"tls.bridge: {bridge}: {library.override} names {named}, which is no file")
-        return Path(named).absolute()
-    if bridge in ours.folders and (usual := ours.folders[bridge] / "pkcs11.so").is_file():
-        return usual
-    for pattern in library.patterns:
-        for found in sorted(Path("/").glob(pattern.removeprefix("/"))):
-            return found
+        raise ScenarioError(f"tls.bridge: {bridge}: {library.override} names {named}, which is no file")
     raise ScenarioError(
         f"tls.bridge: {bridge}: {library.what} is not installed (no pkcs11.so in "
         f"{ours.folders.get(bridge, 'any usual place')}); install the Debian package {library.package}, "

@@ -7,55 +7,38 @@ Sources: pkcs11.conf(5), p11-kit(8), and what p11-kit 0.24 was seen to do (docs/
 from __future__ import annotations
 
 import os
-import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar, Final
 from urllib.parse import quote
 
-from lab.errors import LabFault, ScenarioError
+from lab.errors import ScenarioError
 from lab.native import library
 from lab.record.order import BesideOrder
-from lab.tokens.installed import find_installed
+from lab.tokens.installed import LIBRARY_FOLDERS, Installed, program
 from lab.tokens.model import KeyInfo, Prepared, Token, TokenAccess
+from lab.tokens.socket_path import check_length
 
-_FOLDERS: Final = ("/usr/lib/*", "/usr/lib64", "/usr/lib", "/usr/local/lib*")
-_LONGEST_SOCKET: Final = 107  # bytes of sockaddr_un.sun_path, without its end
 _PACKAGES_MODULES: Final = "/usr/share/p11-kit/modules"
 _SYSTEM: Final = "/etc/pkcs11"
 _ROOT: Final = 0
 
 
-@dataclass(frozen=True)
-class Installed:
-    """A module of p11-kit, and how to come by it."""
-
-    override: str  # environment variable with its path, where it lies elsewhere or another build is wanted
-    file: str
-    patterns: tuple[str, ...]
-
-    def find(self) -> Path | None:
-        return find_installed(self.override, self.patterns)
-
-    def path(self, key: str) -> Path:
-        """Raises ScenarioError, which begins with `key`, where it is not there."""
-        if (found := self.find()) is not None:
-            return found
-        named = os.environ.get(self.override)
-        looked = f"{self.override} names {named}, which is no file" if named else f"{self.file} is in no usual place"
-        raise ScenarioError(
-            f"{key}: p11-kit is not installed ({looked}); install the Debian package p11-kit-modules, "
-            f"or set {self.override} to the path of {self.file}"
-        )
-
-
 PROXY: Final = Installed(
-    "LAB_P11_KIT_PROXY", "p11-kit-proxy.so", tuple(f"{folder}/p11-kit-proxy.so" for folder in _FOLDERS)
+    what="p11-kit",
+    file="p11-kit-proxy.so",
+    package="p11-kit-modules",
+    patterns=tuple(f"{folder}/p11-kit-proxy.so" for folder in LIBRARY_FOLDERS),
+    override="LAB_P11_KIT_PROXY",
 )
 CLIENT: Final = Installed(
-    "LAB_P11_KIT_CLIENT", "p11-kit-client.so", tuple(f"{folder}/pkcs11/p11-kit-client.so" for folder in _FOLDERS)
+    what="p11-kit",
+    file="p11-kit-client.so",
+    package="p11-kit-modules",
+    patterns=tuple(f"{folder}/pkcs11/p11-kit-client.so" for folder in LIBRARY_FOLDERS),
+    override="LAB_P11_KIT_CLIENT",
 )
 
 
@@ -204,14 +187,9 @@ def owner_environment(access: TokenAccess) -> dict[str, str]:
 
 def reached_at(socket: Path, suffix: str = "") -> dict[str, str]:
     """The environment in which p11-kit's client module finds the socket. Raises LabFault where its name is too long."""
-    if len(os.fsencode(socket)) + len(suffix) > _LONGEST_SOCKET:
-        raise LabFault(f"{socket}: longer than the {_LONGEST_SOCKET} bytes of a socket's path; use a shorter TMPDIR")
+    check_length(socket, suffix)
     return {"P11_KIT_SERVER_ADDRESS": f"unix:path={quote(str(socket))}"}
 
 
 def _program() -> Path:
-    if (found := shutil.which("p11-kit")) is None:
-        raise ScenarioError(
-            "token.kind: p11kit-remote: the program p11-kit is not installed; install the Debian package p11-kit"
-        )
-    return Path(found).absolute()
+    return program("p11-kit", "p11-kit", "token.kind: p11kit-remote")

@@ -7,33 +7,37 @@ dbus-daemon(1), TPM 2.0 Library part 3 (commands) and part 2 (codes).
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 import socket
 import struct
 import subprocess
 from pathlib import Path
 from typing import Final
 
-from lab.errors import LabFault, ScenarioError
+from lab.errors import LabFault
 from lab.record.order import BesideOrder
-from lab.tokens.installed import find_installed
+from lab.tokens.installed import LIBRARY_FOLDERS, Installed, program
+from lab.tokens.socket_path import check_length
 
-OVERRIDE: Final = "LAB_SWTPM"
-"""Environment variable with the path of swtpm, where it lies elsewhere or another build is wanted."""
-
-MANAGER_OVERRIDE: Final = "LAB_TPM2_ABRMD"
-"""The same of tpm2-abrmd."""
-
+PROGRAM: Final = Installed(
+    what="tpm2",
+    file="swtpm",
+    package="swtpm",
+    patterns=("/usr/bin/swtpm", "/usr/local/bin/swtpm"),
+    override="LAB_SWTPM",
+)
+MANAGER: Final = Installed(
+    what="the resource manager",
+    file="tpm2-abrmd",
+    package="tpm2-abrmd",
+    patterns=("/usr/sbin/tpm2-abrmd", "/usr/local/sbin/tpm2-abrmd"),
+    override="LAB_TPM2_ABRMD",
+)
 STATE: Final = "state"
 """Folder of the TPM's own memory, in the folder of a TPM."""
 
-_PROGRAMS: Final = ("/usr/bin/swtpm", "/usr/local/bin/swtpm")
-_MANAGERS: Final = ("/usr/sbin/tpm2-abrmd", "/usr/local/sbin/tpm2-abrmd")
-_LIBRARY_FOLDERS: Final = ("/usr/lib/*", "/usr/lib64", "/usr/lib", "/usr/local/lib*")
+_KIND, _MANAGED = "token.kind", "token.resource_manager"  # the keys that ask for the parts
 _FLAGS: Final = "not-need-init,startup-clear"  # no client has to initialise it, and nothing transient is in it
-_LONGEST_SOCKET: Final = 107  # bytes of sockaddr_un.sun_path, without its end
 _PLAIN: Final = re.compile(r"[A-Za-z0-9/._-]+")
 _BUS_NAME: Final = "com.intel.tss2.Tabrmd"  # what its clients ask for
 
@@ -48,11 +52,11 @@ _SU_CLEAR: Final = 0
 def find_parts(resource_manager: bool) -> None:
     """Raises ScenarioError where something is missing that Swtpm needs."""
     _program()
-    _connector("swtpm")
+    _connector("swtpm", PROGRAM.what, _KIND)
     if resource_manager:
         _manager()
         _bus()
-        _connector("tabrmd")
+        _connector("tabrmd", MANAGER.what, _MANAGED)
 
 
 class Swtpm:
@@ -66,11 +70,7 @@ class Swtpm:
     def __init__(self, folder: Path, resource_manager: bool = False) -> None:
         self.folder = folder.absolute()
         self.resource_manager = resource_manager
-        longest = f"{self.socket}.ctrl"
-        if len(os.fsencode(longest)) > _LONGEST_SOCKET:
-            raise LabFault(
-                f"{longest}: longer than the {_LONGEST_SOCKET} bytes of a socket's path; use a shorter TMPDIR"
-            )
+        check_length(Path(f"{self.socket}.ctrl"))
         if not _PLAIN.fullmatch(str(self.folder)):
             raise LabFault(f"{self.folder}: swtpm takes only letters, digits and ._- in paths; use another TMPDIR")
 
@@ -196,34 +196,19 @@ def _receive(connection: socket.socket, size: int) -> bytes:
 
 
 def _program() -> Path:
-    return _found(OVERRIDE, "swtpm", _PROGRAMS, "swtpm")
+    return PROGRAM.path(_KIND)
 
 
 def _manager() -> Path:
-    return _found(MANAGER_OVERRIDE, "tpm2-abrmd", _MANAGERS, "tpm2-abrmd", managed=True)
+    return MANAGER.path(_MANAGED)
 
 
 def _bus() -> Path:
-    if (found := shutil.which("dbus-daemon")) is None:
-        raise _missing("dbus-daemon is not installed", "dbus-daemon", managed=True)
-    return Path(found).absolute()
+    return program("dbus-daemon", "dbus-daemon", _MANAGED)
 
 
-def _connector(name: str) -> None:
+def _connector(name: str, what: str, key: str) -> None:
     """The library through which the TSS reaches `name`. It is loaded by its name, so there is no override."""
     file = f"libtss2-tcti-{name}.so.0"
-    if find_installed("", (f"{folder}/{file}" for folder in _LIBRARY_FOLDERS)) is None:
-        raise _missing(f"{file} is in no usual place", f"libtss2-tcti-{name}0", managed=name == "tabrmd")
-
-
-def _found(override: str, name: str, patterns: tuple[str, ...], package: str, managed: bool = False) -> Path:
-    if (found := find_installed(override, patterns)) is not None:
-        return found
-    named = os.environ.get(override)
-    looked = f"{override} names {named}, which is no file" if named else f"{name} is in no usual place"
-    raise _missing(looked, package, managed, f", or set {override} to the path of {name}")
-
-
-def _missing(looked: str, package: str, managed: bool = False, otherwise: str = "") -> ScenarioError:
-    key, part = ("token.resource_manager", "the resource manager") if managed else ("token.kind", "tpm2")
-    return ScenarioError(f"{key}: {part} is not installed ({looked}); install the Debian package {package}{otherwise}")
+    places = tuple(f"{folder}/{file}" for folder in LIBRARY_FOLDERS)
+    Installed(what, file, f"libtss2-tcti-{name}0", places).path(key)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import pwd
 import re
 import select
 import signal
@@ -20,7 +19,7 @@ from typing import Any, Final
 from lab import program
 from lab.errors import LabFault, ScenarioError
 from lab.native.cryptoki import LibraryInfo, TokenInfo
-from lab.process.others import children
+from lab.process.others import children, user_of
 from lab.process.own import adopt_orphans
 from lab.tokens.model import KeyInfo, Prepared
 from lab.tokens.request import MARK, Request
@@ -37,13 +36,6 @@ class Broke(ScenarioError):
 
 class Ended(LabFault):
     """The throw-away process ended without an answer: something in the module's code ended it."""
-
-
-def _as(user: str | None) -> dict[str, Any]:
-    if user is None:
-        return {}
-    group = pwd.getpwnam(user).pw_gid
-    return {"user": user, "group": group, "extra_groups": os.getgrouplist(user, group)}
 
 
 def ask(
@@ -72,7 +64,7 @@ def ask(
         stderr=subprocess.PIPE,
         env={**program.environment([without] if without else []), **environment},
         start_new_session=True,
-        **_as(user),
+        **user_of(user),
     )
     try:
         out, err = _converse(process, request.to_json(), timeout_s)

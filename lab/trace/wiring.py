@@ -12,7 +12,7 @@ from typing import Final
 
 from lab.errors import ScenarioError
 from lab.tokens import bridges
-from lab.tokens.softhsm import find_module
+from lab.tokens.softhsm import MODULE as SOFTHSM
 from lab.trace import openssl_cnf, p11_kit
 from lab.trace.openssl_cnf import Bridge
 from lab.trace.spelling import Swap
@@ -44,7 +44,7 @@ def module_of(given: Path | None, environment: Mapping[str, str]) -> Path:
     for name in MODULE_VARIABLES:
         if environment.get(name):
             return _file(Path(environment[name]), name)
-    found = find_module()
+    found = SOFTHSM.find()
     if found is None:
         raise ScenarioError(
             "--module: is not given, and SoftHSM is not installed; name the PKCS#11 library that the program uses"

@@ -18,9 +18,10 @@ from lab import program
 from lab.calibration.arms import QUICK
 from lab.calibration.take import PARTS
 from lab.commands.calibrate import FAILED, Options, calibrate
-from lab.commands.report import calibration_of, rebuild
+from lab.commands.report import rebuild
 from lab.errors import ScenarioError
 from lab.record import calibrations, manifest
+from lab.report.calibration import cited
 from tests.sealed_run import write_run
 
 
@@ -102,7 +103,7 @@ def test_a_part_that_there_is_not_is_refused_and_so_is_a_folder_that_is_taken(tm
     odd = lab(tmp_path, "calibrate", "--only", "luck")
     assert (odd.returncode, odd.stdout) == (2, "")
     assert odd.stderr == f'error: --only: there is no part "luck"; there are: {", ".join(PARTS)}\n'
-    with pytest.raises(ScenarioError, match="--keep: .* exists and is not empty"):
+    with pytest.raises(ScenarioError, match=r"--keep: .* exists and is not empty"):
         calibrate(Options(keep=tmp_path))
 
 
@@ -128,6 +129,6 @@ def test_a_report_cites_the_newest_calibration_of_its_machine_and_none_of_anothe
     assert line in lab(tmp_path, "report", os.fspath(ours)).stdout
     assert "calibrated" not in (ours / "summary.json").read_text()
     others = run_of({**here, "cpu": "another"}, tmp_path / "others")
-    assert calibration_of(others, rebuild(others)) is None
+    assert cited(others, rebuild(others)) is None
     (others / "manifest.json").unlink()
-    assert calibration_of(others, rebuild(others)) is None
+    assert cited(others, rebuild(others)) is None

@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 
 from lab.commands.tokens import parts, tokens
-from lab.tokens.softhsm import OVERRIDE
+from lab.tokens.softhsm import MODULE as SOFTHSM
 
 VARIABLES = (
     "LAB_NSS",
@@ -60,7 +60,7 @@ def test_a_kind_works_where_a_token_can_be_made_and_leaves_nothing(
 
 
 def test_a_library_that_is_no_softhsm_does_not_work(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(OVERRIDE, __file__)
+    monkeypatch.setenv(SOFTHSM.override, __file__)
 
     softhsm = next(parts())
 
@@ -69,7 +69,7 @@ def test_a_library_that_is_no_softhsm_does_not_work(monkeypatch: pytest.MonkeyPa
 
 
 def test_what_is_missing_is_shown_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in (OVERRIDE, *VARIABLES):
+    for name in (SOFTHSM.override, *VARIABLES):
         monkeypatch.setenv(name, "/nowhere/x.so")
     output = io.StringIO()
 

@@ -6,30 +6,12 @@
  * are, and then again with some bytes changed, or cut. Prints the handshakes, and how many whole and damaged rows there were.
  */
 #define _GNU_SOURCE
+#include "fuzz.h"
 #include "heard.h"
 
 #include <stdio.h>
 
 enum { DAMAGES = 8, PAIRS_OF_STEPS = 8 };
-
-#define CHECK(what)                                                                                                    \
-    do                                                                                                                 \
-        if (!(what)) {                                                                                                 \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #what);                                                 \
-            exit(1);                                                                                                   \
-        }                                                                                                              \
-    while (0)
-
-static u64 chance;
-
-/* splitmix64 */
-static u64 next(void)
-{
-    u64 z = chance += 0x9e3779b97f4a7c15;
-    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9;
-    z = (z ^ z >> 27) * 0x94d049bb133111eb;
-    return z ^ z >> 31;
-}
 
 static void hear(int sent, int version, int content, const void *message, size_t bytes, SSL *ssl, void *heard)
 {

@@ -7,12 +7,12 @@ import subprocess
 from pathlib import Path
 
 from lab.record.names import FUNCTIONS, MECHANISM
-from lab.tokens.softhsm import find_module
+from lab.tokens.softhsm import MODULE
 from tests.native.build import TESTS, compile_c
 from tests.native.conftest import Bench
 from tests.native.recorded import read_folder
 
-SOFTHSM = find_module()  # script/test installs it; a machine without it must fail, not skip
+SOFTHSM = MODULE.find()  # script/test installs it; a machine without it must fail, not skip
 BENCHMARK = TESTS.parents[1] / "benchmarks" / "tap_cost.c"
 
 

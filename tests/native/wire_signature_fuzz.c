@@ -6,6 +6,7 @@
  * or made up had a signature and a tag all the same.
  */
 #define _GNU_SOURCE
+#include "fuzz.h"
 #include "wire_signature.h"
 
 #include <openssl/evp.h>
@@ -15,25 +16,7 @@
 
 enum { MOST_BYTES = 1024, KEYS = 7, HANDSHAKE_HEADER = 4, MOST_POINT = 255 };
 
-#define CHECK(what)                                                                                                    \
-    do                                                                                                                 \
-        if (!(what)) {                                                                                                 \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #what);                                                 \
-            exit(1);                                                                                                   \
-        }                                                                                                              \
-    while (0)
-
 static const struct siphash_key key = {0x0706050403020100, 0x0f0e0d0c0b0a0908};
-static u64 chance;
-
-/* splitmix64 */
-static u64 next(void)
-{
-    u64 z = chance += 0x9e3779b97f4a7c15;
-    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9;
-    z = (z ^ z >> 27) * 0x94d049bb133111eb;
-    return z ^ z >> 31;
-}
 
 struct text {
     size_t bytes;

@@ -14,7 +14,7 @@ from lab.probe.examine import Bed, examine
 from lab.probe.lines import LINES
 from lab.probe.seen import Seen
 from lab.record.mechanisms import mechanism
-from lab.tokens.model import Prepared, TokenAccess
+from lab.tokens.model import Prepared, Token, TokenAccess
 from lab.tokens.softhsm import SoftHsm
 from lab.topology.line import KeeperLine
 from tests.mischief import mischief_module
@@ -40,7 +40,7 @@ class Misbehaving(SoftHsm):
         return replace(access, module=self._module, environment={**access.environment, **self._wrapped})
 
 
-def bed_of(token: SoftHsm, made: Prepared, patience_s: float = 3.0) -> Bed:
+def bed_of(token: Token, made: Prepared, patience_s: float = 3.0) -> Bed:
     """With fewer children than the command has, for the time that they take."""
     pem = made.keys[KEY].public_pem
     return Bed(token, KEY, mechanism("ECDSA", KEY), pem, most_sessions=16, children=6, patience_s=patience_s)

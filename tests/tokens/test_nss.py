@@ -21,7 +21,7 @@ from lab.errors import LabFault, ScenarioError
 from lab.tokens.keys import KEYS, mechanisms_for
 from lab.tokens.kinds import open_token
 from lab.tokens.model import Prepared, Secret, TokenAccess
-from lab.tokens.nss import OVERRIDE, Nss, find_module, init_string
+from lab.tokens.nss import MODULE, Nss, init_string
 from lab.tokens.preflight import check
 from lab.tokens.request import Request
 from lab.tokens.throwaway import ask
@@ -187,21 +187,21 @@ def test_retire_leaves_no_golden_copy_and_nothing_can_be_restored_before_prepare
 
 
 def test_a_missing_nss_names_the_package_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(OVERRIDE, "/nowhere/libsoftokn3.so")
+    monkeypatch.setenv(MODULE.override, "/nowhere/libsoftokn3.so")
 
     with pytest.raises(ScenarioError, match=r'arm "only": token\.kind: nss is not installed.*Debian package libnss3'):
         check([Arm(Settings("nss"))], "s.toml")
 
 
 def test_the_override_is_used_and_what_is_no_module_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    installed = find_module()
+    installed = MODULE.find()
     assert installed is not None
     link = tmp_path / "elsewhere.so"
     link.symlink_to(installed)
-    monkeypatch.setenv(OVERRIDE, str(link))
+    monkeypatch.setenv(MODULE.override, str(link))
     assert Nss(Settings("nss")).path == link
     Nss(Settings("nss")).check(frozenset(), EVERYTHING, tmp_path)
 
-    monkeypatch.setenv(OVERRIDE, __file__)
+    monkeypatch.setenv(MODULE.override, __file__)
     with pytest.raises(ScenarioError, match=r"token\.path: not a PKCS#11 module"):
         Nss(Settings("nss")).check(frozenset(), EVERYTHING, tmp_path)

@@ -27,8 +27,8 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from lab.errors import ScenarioError
 from lab.record.order import BesideOrder
 from lab.tokens.model import Prepared, TokenAccess
-from lab.tokens.opencryptoki import DAEMON_OVERRIDE, OVERRIDE, OpenCryptoki
-from tests.runs import Place, balanced, open_folder
+from lab.tokens.opencryptoki import DAEMON, MODULE, OpenCryptoki
+from tests.runs import Place, balanced, open_folder, until
 from tests.tokens.conftest import Settings
 from tests.tokens.opencryptoki_user import DATA
 
@@ -276,7 +276,9 @@ def test_a_place_that_its_mounts_would_hide_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("override", "file"), [(OVERRIDE, "libopencryptoki.so.0"), (DAEMON_OVERRIDE, "pkcsslotd")], ids=["module", "daemon"]
+    ("override", "file"),
+    [(MODULE.override, "libopencryptoki.so.0"), (DAEMON.override, "pkcsslotd")],
+    ids=["module", "daemon"],
 )
 def test_a_missing_part_is_named_with_its_package(override: str, file: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(override, "/nowhere/x")
@@ -351,8 +353,7 @@ def test_nothing_is_left_of_a_run_that_is_cut_off(number: int, tmp_path: Path) -
     path = tmp_path / "long.toml"
     path.write_text(LONG)
     running = place.start(path, "--quiet")
-    while running.poll() is None and not list(place.out.glob("trials/*/operations-2.rows")):
-        pass
+    until(lambda: running.poll() is not None or bool(list(place.out.glob("trials/*/operations-2.rows"))))
     assert "pkcsslotd" in map(name_of, place.processes())
     running.send_signal(number)
     running.communicate()

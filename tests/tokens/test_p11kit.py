@@ -28,7 +28,8 @@ from lab.tokens.kinds import open_token
 from lab.tokens.model import TokenAccess
 from lab.tokens.p11kit import CLIENT, PROXY, P11KitProxy, P11KitRemote
 from lab.tokens.request import Request
-from lab.tokens.softhsm import OVERRIDE, SoftHsm, find_module
+from lab.tokens.softhsm import MODULE as SOFTHSM
+from lab.tokens.softhsm import SoftHsm
 from lab.tokens.throwaway import ask
 from tests.tokens.conftest import Settings
 
@@ -122,7 +123,7 @@ def test_the_proxy_knows_this_softhsm_and_nothing_else(make: Make) -> None:
 
     assert listed.returncode == 0, listed.stderr
     modules = [line for line in listed.stdout.splitlines() if line and not line.startswith(" ")]
-    assert modules == [f"lab: {find_module()}"]
+    assert modules == [f"lab: {SOFTHSM.find()}"]
 
 
 def test_a_key_signs_through_the_proxy(make: Make, folder: Path) -> None:
@@ -138,7 +139,7 @@ def test_a_key_signs_through_the_proxy(make: Make, folder: Path) -> None:
 def test_a_softhsm_that_the_proxy_cannot_load_is_an_error_and_not_an_empty_proxy(make: Make, folder: Path) -> None:
     access = make("p11kit-proxy")
     module = folder / "trial/config/pkcs11/modules/lab.module"
-    module.write_text(module.read_text().replace(str(find_module()), "/nowhere/libsofthsm2.so"))
+    module.write_text(module.read_text().replace(str(SOFTHSM.find()), "/nowhere/libsofthsm2.so"))
 
     done = run("pkcs11-tool", "--module", str(access.module), "--list-slots", **access.environment)
 
@@ -253,7 +254,7 @@ def test_a_missing_p11_kit_program_is_named_with_its_package(monkeypatch: pytest
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_missing_softhsm_is_what_the_message_names(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(OVERRIDE, "/nowhere/libsofthsm2.so")
+    monkeypatch.setenv(SOFTHSM.override, "/nowhere/libsofthsm2.so")
     with pytest.raises(ScenarioError, match="install the Debian package softhsm2"):
         open_token(Settings(kind)).check(frozenset(), frozenset({("ec-p256", "ECDSA")}))
 
@@ -326,7 +327,7 @@ def test_an_init_string_reaches_the_module_behind_the_proxy(
     P11KitProxy(daemons).restore(tmp_path / "trial")  # type: ignore[arg-type]
     config = tmp_path / "trial/config/pkcs11"
     module = config / "modules/lab.module"
-    module.write_text(module.read_text().replace(str(find_module()), str(says)))
+    module.write_text(module.read_text().replace(str(SOFTHSM.find()), str(says)))
     if OTHER is not None:
         for above in (tmp_path, *tmp_path.parents[:3]):
             above.chmod(0o755)

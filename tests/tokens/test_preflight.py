@@ -10,7 +10,7 @@ import pytest
 from lab.errors import ScenarioError
 from lab.tokens import throwaway
 from lab.tokens.preflight import check
-from lab.tokens.softhsm import OVERRIDE
+from lab.tokens.softhsm import MODULE as SOFTHSM
 from tests.tokens.conftest import Arm, Settings, Tls, Workload
 
 
@@ -19,7 +19,7 @@ def test_a_scenario_that_can_run_passes(foreign: Settings) -> None:
 
 
 def test_the_null_workload_needs_no_token_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(OVERRIDE, "/nowhere/libsofthsm2.so")
+    monkeypatch.setenv(SOFTHSM.override, "/nowhere/libsofthsm2.so")
 
     check([Arm(None, Workload("null", None, None)), Arm(Settings(), Workload("null", None, None))], "x.toml")
     with pytest.raises(ScenarioError, match="not installed"):
@@ -34,7 +34,7 @@ def test_the_message_names_file_arm_and_key() -> None:
 
 
 def test_a_mechanism_of_the_other_key_type_is_refused_without_asking_a_token(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(OVERRIDE, "/nowhere/libsofthsm2.so")
+    monkeypatch.setenv(SOFTHSM.override, "/nowhere/libsofthsm2.so")
 
     with pytest.raises(ScenarioError, match=r"workload\.mechanism: RSA_PKCS does not sign with a key of kind ec-p256"):
         check([Arm(Settings(), Workload(mechanism="RSA_PKCS"))], "x.toml")
@@ -81,7 +81,7 @@ CK_RV C_GetFunctionList(CK_FUNCTION_LIST **found) { *found = &list; return CKR_O
 def test_a_token_without_what_handshakes_need_is_said_with_a_key_that_the_scenario_has(
     tls: Tls, flags: str, type_: str, message: str, compiled: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(OVERRIDE, str(compiled(NO_MECHANISM % (flags, type_))))
+    monkeypatch.setenv(SOFTHSM.override, str(compiled(NO_MECHANISM % (flags, type_))))
 
     with pytest.raises(ScenarioError, match=rf'^x\.toml: arm "only": {message}'):
         check([Arm(Settings(), HANDSHAKE, tls=tls)], "x.toml")

@@ -13,7 +13,7 @@ from lab.errors import LabFault, ScenarioError
 from lab.tokens.keys import KEYS, key_names
 from lab.tokens.model import TokenAccess
 from lab.tokens.module import Module
-from lab.tokens.softhsm import OVERRIDE, SoftHsm
+from lab.tokens.softhsm import MODULE, SoftHsm
 from tests.tokens.conftest import Settings
 
 
@@ -125,7 +125,7 @@ def test_restore_before_prepare_is_a_fault_of_the_lab(tmp_path: Path) -> None:
 
 
 def test_a_missing_softhsm_names_the_package_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(OVERRIDE, "/nowhere/libsofthsm2.so")
+    monkeypatch.setenv(MODULE.override, "/nowhere/libsofthsm2.so")
 
     with pytest.raises(ScenarioError, match=r"token\.kind: softhsm is not installed.*Debian package softhsm2"):
         SoftHsm(Settings()).check(frozenset(), frozenset())
@@ -134,7 +134,7 @@ def test_a_missing_softhsm_names_the_package_to_install(monkeypatch: pytest.Monk
 def test_the_override_is_used_where_it_names_a_module(access: TokenAccess, monkeypatch: pytest.MonkeyPatch) -> None:
     link = Path(access.environment["SOFTHSM2_CONF"]).with_name("elsewhere.so")
     os.symlink(access.module, link)
-    monkeypatch.setenv(OVERRIDE, str(link))
+    monkeypatch.setenv(MODULE.override, str(link))
 
     SoftHsm(Settings()).check(frozenset(), frozenset({("ec-p256", "ECDSA")}))
 

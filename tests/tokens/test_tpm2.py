@@ -22,10 +22,9 @@ from lab.process.beside import end_all, start_all
 from lab.tokens.keys import KEYS
 from lab.tokens.model import Prepared, Secret, TokenAccess
 from lab.tokens.request import Request
-from lab.tokens.swtpm import MANAGER_OVERRIDE, Swtpm, failed_authorisations
-from lab.tokens.swtpm import OVERRIDE as SWTPM_OVERRIDE
+from lab.tokens.swtpm import MANAGER, PROGRAM, Swtpm, failed_authorisations
 from lab.tokens.throwaway import ask
-from lab.tokens.tpm2 import KEY_KINDS, OVERRIDE, Tpm2
+from lab.tokens.tpm2 import KEY_KINDS, MODULE, Tpm2
 from tests.runs import Place, open_folder
 from tests.secrecy import holders
 from tests.tokens.conftest import Settings
@@ -120,9 +119,9 @@ def test_a_key_that_a_tpm_does_not_make_is_named_with_those_that_it_makes() -> N
 @pytest.mark.parametrize(
     ("override", "package", "key"),
     [
-        (OVERRIDE, "libtpm2-pkcs11-1", "token.kind"),
-        (SWTPM_OVERRIDE, "swtpm", "token.kind"),
-        (MANAGER_OVERRIDE, "tpm2-abrmd", "token.resource_manager"),
+        (MODULE.override, "libtpm2-pkcs11-1", "token.kind"),
+        (PROGRAM.override, "swtpm", "token.kind"),
+        (MANAGER.override, "tpm2-abrmd", "token.resource_manager"),
     ],
 )
 def test_a_missing_part_is_named_with_its_package(

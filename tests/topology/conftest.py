@@ -15,12 +15,14 @@ from lab.tokens.model import TokenAccess
 from lab.tokens.softhsm import SoftHsm
 from tests.combined import Sealed, Tables, inline, run
 from tests.mischief import mischief_module
-from tests.runs import Place
+from tests.runs import Place, shared_memory
 from tests.tokens.conftest import access, golden
 
 __all__ = ["access", "golden", "mischief_module"]
 
 PIN_VARIABLE = "LAB_TEST_PIN"
+NO_BRACKETS = str.maketrans({"(": " ", ")": None})
+"""As names of arms have none."""
 
 
 @pytest.fixture
@@ -79,6 +81,29 @@ def mischief(tmp_path: Path, mischief_module: Path, access: TokenAccess) -> Misc
 
 
 @dataclass(frozen=True)
+class Death:
+    """How one process dies, and what the record must say of it."""
+
+    mischief: str
+    end: str
+    status: int
+    layer: str
+    code: str
+    last_call: str
+
+    def is_told(self, one: Sealed) -> int:
+        """One process, and no other, has this end, and is counted by this name; its index."""
+        odd = [p for p in one.trial["processes"] if p["end"] != "exit" or not p["finished"]]
+        assert [(p["end"], p["status"], p["last_call"]) for p in odd] == [(self.end, self.status, self.last_call)]
+        named = {(f["layer"], f["code"]): f["processes"] for f in one.arm["failures"]}
+        assert named[self.layer, self.code] == 1
+        if self.end == "hang":
+            (stack,) = one.folder.glob("stack-*.txt")
+            assert "mischief_hang" in stack.read_text()
+        return int(odd[0]["index"])
+
+
+@dataclass(frozen=True)
 class Deaths:
     """Runs of several arms, in each of which one process meets its own mischief, in one run of the lab."""
 
@@ -87,16 +112,22 @@ class Deaths:
     golden: SoftHsm
 
     def run(
-        self, name: str, base: str, mischiefs: Mapping[str, str], tables: Tables, *options: str
+        self, name: str, base: str, deaths: Mapping[str, Death], tables: Tables, *options: str
     ) -> dict[str, Sealed]:
-        """Each arm by its name, as in `mischiefs`. Fails where a mischief did not happen."""
+        """Each arm by its name, which is as in `deaths`. Fails where a mischief did not happen, or memory is left."""
+        before = shared_memory()
         folder = self.folder / name
         folder.mkdir()
         mischief = Mischief(folder, self.module, self.golden.restore(folder / "token", "ec-p256"))
-        arms = {arm: {**tables, "token": mischief.token(word, mark=arm)} for arm, word in mischiefs.items()}
+        marks = {death: death.translate(NO_BRACKETS) for death in deaths}
+        arms = {
+            marks[name]: {**tables, "token": mischief.token(death.mischief, mark=marks[name])}
+            for name, death in deaths.items()
+        }
         done = run(folder, base, arms, environment=mischief.environment)
         assert [arm for arm in arms if not (folder / arm).exists()] == []
-        return done
+        assert shared_memory() <= before  # others may take theirs away meanwhile
+        return {name: done[mark] for name, mark in marks.items()}
 
 
 @pytest.fixture(scope="module")

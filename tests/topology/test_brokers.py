@@ -12,7 +12,7 @@ import pytest
 
 from lab import program
 from tests.combined import Sealed, Tables, run, sealed
-from tests.runs import Place, balanced, open_folder
+from tests.runs import Place, balanced, open_folder, until
 from tests.topology.conftest import Mischief
 from tests.topology.test_ways_to_die import claimed, root_of
 
@@ -40,7 +40,7 @@ ARMS: dict[str, Tables] = {
     "engine": {"workload": {"kind": "handshake"}, "tls": {"bridge": "engine"}},
     "provider": {"workload": {"kind": "handshake"}, "tls": {"bridge": "provider"}},
     "nss": {"token": {"kind": "nss"}},
-    "owner of p11-kit's proxy": {"token": {"kind": "p11kit-proxy"}},
+    "broker of p11kit-proxy": {"token": {"kind": "p11kit-proxy"}},
     "p11kit-proxy over nss": {
         "context": {"policy": "per-process"},
         "token": {"kind": "p11kit-proxy", "over": "nss"},
@@ -166,11 +166,14 @@ def begun(place: Place) -> Callable[[float], subprocess.Popen[str]]:
         path = place.folder / "scenario.toml"
         path.write_text(LOAD.format(duration_s=duration_s))
         running = place.start(path, "--quiet", "--set", "timeout_s=25")
-        while True:
-            rows = list(place.out.glob("trials/0001-*/operations-[123].rows"))
-            if len(rows) == 3 and all(claimed(file) > 12 for file in rows):
-                return running
+
+        def in_their_load() -> bool:
             assert running.poll() is None
+            rows = list(place.out.glob("trials/0001-*/operations-[123].rows"))
+            return len(rows) == 3 and all(claimed(file) > 12 for file in rows)
+
+        until(in_their_load)
+        return running
 
     return start
 

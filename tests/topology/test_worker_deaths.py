@@ -4,29 +4,16 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache
 
 import pytest
 
 from tests.combined import Sealed
-from tests.runs import balanced, shared_memory
-from tests.topology.conftest import Deaths
+from tests.runs import balanced
+from tests.topology.conftest import Death, Deaths
 from tests.topology.test_ways_to_die import OPEN, RELOADED
 
 THREADS = {"prefork": 1, "worker": 2}
-
-
-@dataclass(frozen=True)
-class Death:
-    """How one worker dies, and what the record must say of it."""
-
-    mischief: str
-    end: str
-    status: int
-    layer: str
-    code: str
-    last_call: str | None
 
 
 DEATHS = {
@@ -40,8 +27,6 @@ DEATHS = {
     "SIGSEGV in the set-up": Death("sigsegv@C_Login#1", "signal", signal.SIGSEGV, "signal", "SIGSEGV", "C_Login"),
     "a hang in the set-up": Death("hang@C_OpenSession#1", "hang", 0, "hang", "hung in C_OpenSession", "C_OpenSession"),
 }
-NO_BRACKETS = str.maketrans({"(": " ", ")": None})
-"""As names of arms have none."""
 
 
 @pytest.fixture(scope="module")
@@ -50,12 +35,8 @@ def died(deaths: Deaths) -> Callable[[str], dict[str, Sealed]]:
 
     @cache
     def of(topology: str) -> dict[str, Sealed]:
-        before = shared_memory()
         shape = f'[topology]\nkind = "{topology}"\nprocesses = 3\nthreads = {THREADS[topology]}\n'
-        mischiefs = {name.translate(NO_BRACKETS): death.mischief for name, death in DEATHS.items()}
-        found = deaths.run(topology, f"timeout_s = 4\n{shape}{RELOADED}{OPEN}", mischiefs, {})
-        assert shared_memory() <= before  # others may take theirs away meanwhile
-        return found
+        return deaths.run(topology, f"timeout_s = 4\n{shape}{RELOADED}{OPEN}", DEATHS, {})
 
     return of
 
@@ -65,13 +46,7 @@ def died(deaths: Deaths) -> Callable[[str], dict[str, Sealed]]:
 def test_a_worker_that_dies_is_named_counted_and_cleaned_up(
     name: str, topology: str, died: Callable[[str], dict[str, Sealed]]
 ) -> None:
-    death, one = DEATHS[name], died(topology)[name.translate(NO_BRACKETS)]
+    one = died(topology)[name]
     assert balanced(one.arm)
     assert one.arm["ok"] > 0
-    odd = [p for p in one.trial["processes"] if p["end"] != "exit" or not p["finished"]]
-    assert [(p["end"], p["status"], p["last_call"]) for p in odd] == [(death.end, death.status, death.last_call)]
-    named = {(f["layer"], f["code"]): f["processes"] for f in one.arm["failures"]}
-    assert named[death.layer, death.code] == 1
-    if death.end == "hang":
-        (stack,) = one.folder.glob("stack-*.txt")
-        assert "mischief_hang" in stack.read_text()
+    DEATHS[name].is_told(one)

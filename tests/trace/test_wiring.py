@@ -14,7 +14,7 @@ import pytest
 
 from lab.errors import ScenarioError
 from lab.native import library
-from lab.tokens.softhsm import find_module
+from lab.tokens.softhsm import MODULE as SOFTHSM
 from lab.trace import p11_kit
 from lab.trace.openssl_cnf import sections, written
 from lab.trace.spelling import Swap
@@ -68,7 +68,7 @@ def test_the_module_is_the_given_one_or_a_variables_or_softhsm(swap: Swap) -> No
     assert module_of(other, {"PKCS11_MODULE_PATH": str(swap.module)}) == other
     assert module_of(None, {"PKCS11_MODULE_PATH": str(swap.module)}) == swap.module
     assert module_of(None, {"PKCS11_PROVIDER_MODULE": str(swap.module)}) == swap.module
-    assert module_of(None, {}) == find_module()
+    assert module_of(None, {}) == SOFTHSM.find()
     with pytest.raises(ScenarioError, match="--module: /nowhere is no file"):
         module_of(Path("/nowhere"), {})
 
@@ -156,7 +156,7 @@ def open_folder() -> Iterator[Path]:
 
 def test_p11_kit_takes_the_tap_for_a_user(open_folder: Path) -> None:
     """p11-kit reads a user's configuration only where the user is not root."""
-    softhsm = find_module()
+    softhsm = SOFTHSM.find()
     assert softhsm is not None
     own = open_folder / "own"
     (own / "other").mkdir(parents=True)

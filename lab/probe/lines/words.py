@@ -12,6 +12,7 @@ OK: Final = 0x0
 USER_ALREADY_LOGGED_IN: Final = 0x100
 NOT_INITIALIZED: Final = 0x190
 ALREADY_INITIALIZED: Final = 0x191
+_CKF_INTERFACE_FORK_SAFE: Final = 0x1
 
 
 def answer(call: Call) -> str:
@@ -35,6 +36,22 @@ def listed(names: Iterable[str]) -> str:
 def named(who: str, scene: str) -> str:
     """A process of a scene; of a stage without scenes, where `scene` is empty."""
     return f"{who} ({scene})" if scene else who
+
+
+def hands_on(claims: Seen) -> bool:
+    """Whether the interface that was used claims CKF_INTERFACE_FORK_SAFE: a child has copies of sessions and login."""
+    used = claims.facts.get("function list")
+    asked = next((call for call in claims.of("process", "C_GetInterfaceList") if call.ckr == OK), None)
+    return any(
+        each["name"] == "PKCS 11" and each["version"] == used and each["flags"] & _CKF_INTERFACE_FORK_SAFE
+        for each in (asked.facts.get("interfaces") or () if asked is not None else ())
+    )
+
+
+def told_before(seen: Seen, who: str) -> str:
+    """What C_Initialize had answered to a process that went on without CKR_OK; "" where it was CKR_OK or not called."""
+    ckr = seen.answer(who, "C_Initialize")
+    return f"C_Initialize had answered {ckr_name(ckr)}" if ckr else ""
 
 
 def harm(seen: Seen, scene: str = "") -> str | None:

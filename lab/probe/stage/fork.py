@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from functools import partial
 from typing import Final
 
@@ -60,13 +61,15 @@ def child_initialize(bench: Bench) -> None:
     """A child of a logged-in parent with sessions and a session object calls C_Initialize and looks around."""
     if not bench.make_ready():
         return
+    bench.call("C_GetInfo", bench.module.library_info, describe=asdict)
     sessions = [bench.session]
     for _ in range(_SESSIONS - 1):
         more = bench.call("C_OpenSession", lambda: bench.module.open_session(bench.slot))
         sessions += [more] if more is not None else []
     if bench.order.may_create:
         _create_object(bench)
-    bench.in_child("child", partial(_look_around, bench, sessions[-1]))
+    bench.in_child("child", partial(_look_around, bench))
+    bench.in_child("child with old handles", partial(_use_old_handles, bench, sessions[-1]))
 
 
 def _create_object(bench: Bench) -> None:
@@ -80,15 +83,17 @@ def _create_object(bench: Bench) -> None:
             bench.call("C_CreateObject", lambda: module.create_object(writing, wanted))
 
 
-def _look_around(bench: Bench, old: int) -> None:
-    """The parent's handles come first: once the child has opened sessions, equal numbers would prove nothing."""
-    module = bench.module
+def _use_old_handles(bench: Bench, old: int) -> None:
+    """Before it opens any session: afterwards equal numbers would prove nothing."""
     bench.call("C_Initialize", bench.initialize)
-    bench.who = "child with old handles"
-    bench.call("C_GetSessionInfo", partial(module.session_info, old))
+    bench.call("C_GetSessionInfo", partial(bench.module.session_info, old))
     if bench.key:
         bench.sign(session=old)
-    bench.who = "child"
+
+
+def _look_around(bench: Bench) -> None:
+    module = bench.module
+    bench.call("C_Initialize", bench.initialize)
     if not bench.find_token():
         return
     session = bench.call("C_OpenSession", lambda: module.open_session(bench.slot))
