@@ -67,6 +67,7 @@ def calibrate(options: Options, settings: Settings | None = None) -> int:
     with Interrupt() as interrupt, kept_without(()) as keeper, _Told(options.quiet) as told:
         taken = take(settings, parts, keeper, interrupt, _summary, told.begun, keep)
     if taken.interrupted:
+        Console(stderr=True).print("interrupted: nothing is stored", markup=False, highlight=False)
         return INTERRUPTED
     found = _result(taken, parts, now, before, time.monotonic() - begun)
     console = Console()
