@@ -46,20 +46,29 @@ def lab() -> None:
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override any key, as load.duration_s=1.")
 @click.option("--dry-run", is_flag=True, help="Print the plan and stop.")
 @click.option("--quiet", is_flag=True, help="No progress and no summary: the exit status and the run folder only.")
-def run(scenario: Path, out: Path | None, overrides: tuple[str, ...], dry_run: bool, quiet: bool) -> int:
+@click.option(
+    "--report/--no-report",
+    "page",
+    default=None,
+    help="Write report.html. Default: yes, but not with --quiet.",
+)
+def run(
+    scenario: Path, out: Path | None, overrides: tuple[str, ...], dry_run: bool, quiet: bool, page: bool | None
+) -> int:
     """Run a scenario, judge it, and show what came out."""
     from lab.commands.run import run as run_scenario
 
-    return run_scenario(scenario, out, overrides, dry_run, quiet)
+    return run_scenario(scenario, out, overrides, dry_run, quiet, page)
 
 
 @lab.command()
 @click.argument("run_folder", metavar="RUN", type=click.Path(path_type=Path))
-def report(run_folder: Path) -> int:
-    """Rebuild summary.json from a run folder, and show it. Needs no token."""
+@click.option("--page/--no-page", default=True, help="Whether to write report.html, report.md and figures/, too.")
+def report(run_folder: Path, page: bool) -> int:
+    """Rebuild what a run folder says: summary.json, tables, report.html and figures. Needs no token."""
     from lab.commands.report import report as rebuild_and_show
 
-    return rebuild_and_show(run_folder)
+    return rebuild_and_show(run_folder, page)
 
 
 @lab.command()
