@@ -36,6 +36,7 @@ RUN_HERE = {
 }
 RUN_ELSEWHERE = {
     "script/test": "runs these tests",
+    "python -m lab schema > scenario.schema.json": "the same as without a file, above, and tests/test_schema.py",
     "script/run scenarios/shared-vs-per-process.toml": "test_the_first_command_of_the_readme_measures",
     "python -m lab compare RUN RUN [--out DIR]": "tests/commands/test_compare.py",
     "python -m lab trace [--out DIR] [--module PATH] [--bridge BRIDGE] [--quiet] -- COMMAND ...": "tests/trace",
