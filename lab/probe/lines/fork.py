@@ -6,16 +6,16 @@ from collections import defaultdict
 from typing import Final
 
 from lab.probe.line import NOT_SEEN, Judgement, Line
-from lab.probe.lines.words import (
+from lab.probe.lines.answers import (
     ALREADY_INITIALIZED,
     NOT_INITIALIZED,
     OK,
     USER_ALREADY_LOGGED_IN,
     answer,
     calls,
-    harm,
     listed,
 )
+from lab.probe.lines.endings import harm
 from lab.probe.seen import Call, Seen, death
 
 APPLICATIONS: Final = "PKCS #11 v2.20, 6.6.1 Applications and processes (v2.40: usage guide)"

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from typing import Final
 
 from lab.probe.line import NOT_SEEN, Judgement, Line, Verdict
+from lab.probe.lines.answers import ALREADY_INITIALIZED, answer
+from lab.probe.lines.endings import harm, work
 from lab.probe.lines.fork import APPLICATIONS
-from lab.probe.lines.words import ALREADY_INITIALIZED, answer, harm, work
 from lab.probe.seen import Seen, death
 
 _STARTS: Final = ("C_Initialize", "C_Login")
