@@ -12,13 +12,13 @@ import numpy as np
 
 from lab.analysis.comparisons import compare
 from lab.analysis.facts import TrialFacts
-from lab.commands.report import judge
 from lab.record import columns
 from lab.record.columns import Table
 from lab.record.dtypes import SIDE
 from lab.record.model import TrialRecord
 from lab.record.names import FUNCTION_NUMBER
 from lab.record.run import Run
+from lab.report.judging import judge
 from lab.report.words import MISSING, significant
 
 PREPARED: Final = (

@@ -62,6 +62,17 @@ def report(run_folder: Path) -> int:
     return rebuild_and_show(run_folder)
 
 
+@lab.command()
+@click.argument("first", metavar="RUN", type=click.Path(path_type=Path))
+@click.argument("second", metavar="RUN", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), help="A new folder for compare.json. Default: none is written.")
+def compare(first: Path, second: Path, out: Path | None) -> int:
+    """The same scenario in two run folders (two machines, two module versions): the second against the first."""
+    from lab.commands.compare import compare as compare_runs
+
+    return compare_runs(first, second, out)
+
+
 @lab.command(context_settings={"ignore_unknown_options": False, "allow_interspersed_args": False})
 @click.option("--out", type=click.Path(path_type=Path), help="The run folder itself. Default: a new one in results/.")
 @click.option(

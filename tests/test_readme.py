@@ -37,6 +37,7 @@ RUN_HERE = {
 RUN_ELSEWHERE = {
     "script/test": "runs these tests",
     "script/run scenarios/shared-vs-per-process.toml": "test_the_first_command_of_the_readme_measures",
+    "python -m lab compare RUN RUN [--out DIR]": "tests/commands/test_compare.py",
     "python -m lab trace [--out DIR] [--module PATH] [--bridge BRIDGE] [--quiet] -- COMMAND ...": "tests/trace",
     "python -m lab probe --token KIND | --module PATH ...": "tests/commands/test_probe.py",
     "python -m lab probe --token softhsm --reset-on-fork": "tests/commands/test_probe.py",

@@ -13,19 +13,26 @@ workers, for in a closed loop a dead worker plans nothing), the pair is `not-com
 Otherwise the whole interval of the ratio must clear the margin m: inside [1/(1+m), 1+m] is `equivalent`, beyond it on
 one side is `faster` or `slower`, and anything else, or fewer than 6 blocks, is `inconclusive`. For a rate
 (throughput_hz) more is faster; for everything else less is. An exception while judging is `not-comparable`.
+
+Several metrics of an arm give chance several chances. So `faster` and `slower` also need a p-value below 0.05 after
+Holm's correction over all metrics of the arm that could be tested (holm.py). `equivalent` needs no correction: chance
+makes arms differ, and where they truly do, the interval lies within the margin in 2.5 % of the cases at most.
+
+Where the verdict is `inconclusive` for want of blocks, blocks_to_decide says how many a run would take (deciding.py).
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lab.analysis import signflip
+from lab.analysis import holm, signflip
+from lab.analysis.deciding import blocks_to_decide, least_blocks
 from lab.analysis.facts import TrialFacts
 from lab.analysis.outcomes import Outcomes
 
@@ -37,7 +44,10 @@ _MORE_IS_FASTER: Final = frozenset({"throughput_hz"})
 
 @dataclass(frozen=True)
 class Comparison:
-    """One metric of one arm against the baseline; ratio is arm / baseline, ci its 95 % interval."""
+    """One metric of one arm against the baseline; ratio is arm / baseline, ci its 95 % interval.
+
+    p_value: that there is no difference; p_adjusted: the same after Holm's correction over the metrics of the arm.
+    """
 
     metric: str
     baseline: str
@@ -48,7 +58,9 @@ class Comparison:
     ratio: float | None = None
     ci: tuple[float, float] | None = None
     p_value: float | None = None
+    p_adjusted: float | None = None
     blocks: int = 0
+    blocks_to_decide: int | None = None
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -61,7 +73,9 @@ class Comparison:
             "verdict": self.verdict,
             "because": self.because,
             "p_value": self.p_value,
+            "p_adjusted": self.p_adjusted,
             "blocks": self.blocks,
+            "blocks_to_decide": self.blocks_to_decide,
         }
 
 
@@ -93,17 +107,14 @@ def compare(
             obstacle = obstacle or workers_differ(trials.get(baseline, ()), trials.get(arm, ()), baseline, arm)
         except Exception as problem:  # what cannot be judged is not comparable, never a verdict
             obstacle = f"judging failed with {type(problem).__name__}: {problem}"
-        for metric, margin in margins.items():
-            if obstacle:
-                found.append(Comparison(metric, baseline, arm, margin, "not-comparable", obstacle))
-                continue
-            try:
-                found.append(
-                    _one(metric, baseline, arm, margin, figures, seed, doubt(metric, baseline, arm)),
-                )
-            except Exception as problem:  # as above
-                because = f"judging failed with {type(problem).__name__}: {problem}"
-                found.append(Comparison(metric, baseline, arm, margin, "not-comparable", because))
+        if obstacle:
+            found += [Comparison(metric, baseline, arm, m, "not-comparable", obstacle) for metric, m in margins.items()]
+            continue
+        tested = [
+            _Tested.of(Comparison(metric, baseline, arm, margin, "inconclusive"), figures, seed)
+            for metric, margin in margins.items()
+        ]
+        found += [_judged(each, doubt(each.found.metric, baseline, arm)) for each in _corrected(tested)]
     return found
 
 
@@ -176,43 +187,82 @@ def _by_block(trials: Iterable[TrialFacts]) -> dict[int, dict[str, float | None]
     return {trial.block: trial.figures() for trial in trials if trial.usable}
 
 
-def _one(
-    metric: str,
-    baseline: str,
-    arm: str,
-    margin: float,
-    figures: Mapping[str, Mapping[int, Mapping[str, float | None]]],
-    seed: int,
-    doubt: str | None,
-) -> Comparison:
-    ratios = []
-    missing = 0
-    for block in sorted(figures[baseline].keys() & figures[arm].keys()):
-        base, own = figures[baseline][block].get(metric), figures[arm][block].get(metric)
-        if base is None or own is None:
-            missing += 1
-        elif base <= 0 or own <= 0:
-            because = f"a figure of 0 in block {block} has no ratio"
-            return Comparison(metric, baseline, arm, margin, "not-comparable", because)
-        else:
-            ratios.append(math.log(own / base))
-    differences = np.array(ratios)
-    ratio = math.exp(float(differences.mean())) if ratios else None
-    if len(ratios) < signflip.LEAST_BLOCKS:
-        because = f"{_counted(len(ratios), 'block')} with this figure in both arms, {signflip.LEAST_BLOCKS} are needed"
-        if missing:
-            have = "has" if missing == 1 else "have"
-            because += f" ({_counted(missing, 'block')} {have} too few operations for it, or none)"
-        return Comparison(metric, baseline, arm, margin, "inconclusive", because, ratio, blocks=len(ratios))
-    ends = signflip.interval(differences, seed=seed)
-    if ends is None:
-        raise ValueError("no interval")
-    ci = (math.exp(ends[0]), math.exp(ends[1]))
-    p = signflip.p_value(differences, seed)
-    verdict = verdict_of(ci, margin, metric in _MORE_IS_FASTER)
-    why: str | None = None
+@dataclass(frozen=True)
+class _Tested:
+    """A comparison before its verdict. One without differences to test has it already."""
+
+    found: Comparison
+    differences: NDArray[np.float64] | None = None
+    metrics: int = 1  # of the arm that could be tested
+
+    @staticmethod
+    def of(asked: Comparison, figures: Mapping[str, Mapping[int, Mapping[str, float | None]]], seed: int) -> _Tested:
+        try:
+            return _Tested._of(asked, figures, seed)
+        except Exception as problem:  # what cannot be judged is not comparable, never a verdict
+            because = f"judging failed with {type(problem).__name__}: {problem}"
+            return _Tested(replace(asked, verdict="not-comparable", because=because))
+
+    @staticmethod
+    def _of(asked: Comparison, figures: Mapping[str, Mapping[int, Mapping[str, float | None]]], seed: int) -> _Tested:
+        ratios = []
+        missing = 0
+        baseline, arm = figures[asked.baseline], figures[asked.arm]
+        for block in sorted(baseline.keys() & arm.keys()):
+            base, own = baseline[block].get(asked.metric), arm[block].get(asked.metric)
+            if base is None or own is None:
+                missing += 1
+            elif base <= 0 or own <= 0:
+                because = f"a figure of 0 in block {block} has no ratio"
+                return _Tested(replace(asked, verdict="not-comparable", because=because))
+            else:
+                ratios.append(math.log(own / base))
+        differences = np.array(ratios)
+        found = replace(asked, ratio=math.exp(float(differences.mean())) if ratios else None, blocks=len(ratios))
+        if len(ratios) < signflip.LEAST_BLOCKS:
+            counted = _counted(len(ratios), "block")
+            because = f"{counted} with this figure in both arms, {signflip.LEAST_BLOCKS} are needed"
+            if missing:
+                have = "has" if missing == 1 else "have"
+                because += f" ({_counted(missing, 'block')} {have} too few operations for it, or none)"
+            return _Tested(replace(found, because=because))
+        ends = signflip.interval(differences, seed=seed)
+        if ends is None:
+            raise ValueError("no interval")
+        p = signflip.p_value(differences, seed)
+        return _Tested(replace(found, ci=(math.exp(ends[0]), math.exp(ends[1])), p_value=p), differences)
+
+
+def _corrected(tested: Sequence[_Tested]) -> list[_Tested]:
+    """The same, with p-values adjusted for each other."""
+    p_values = [each.found.p_value for each in tested if each.found.p_value is not None]
+    adjusted = iter(holm.adjusted(p_values))
+    return [
+        each
+        if each.found.p_value is None
+        else replace(each, found=replace(each.found, p_adjusted=next(adjusted)), metrics=len(p_values))
+        for each in tested
+    ]
+
+
+def _judged(tested: _Tested, doubt: str | None) -> Comparison:
+    """With its verdict."""
+    found, differences = tested.found, tested.differences
+    if differences is None or found.ci is None or found.p_adjusted is None:
+        return found
     if doubt:
-        verdict, why = "inconclusive", doubt
-    elif verdict == "inconclusive":
-        why = f"the interval does not clear the margin of {100 * margin:g} %"
-    return Comparison(metric, baseline, arm, margin, verdict, why, ratio, ci, p, len(ratios))
+        return replace(found, because=doubt)
+    verdict = verdict_of(found.ci, found.margin, found.metric in _MORE_IS_FASTER)
+    because = None
+    if verdict == "inconclusive":
+        because = f"the interval does not clear the margin of {100 * found.margin:g} %"
+    elif verdict != "equivalent" and found.p_adjusted >= SIGNIFICANCE:
+        verdict, because = "inconclusive", _by_chance(found, tested.metrics)
+    more = blocks_to_decide(differences, found.margin, tested.metrics) if verdict == "inconclusive" else None
+    return replace(found, verdict=verdict, because=because, blocks_to_decide=more)
+
+
+def _by_chance(found: Comparison, metrics: int) -> str:
+    needed = least_blocks(metrics)
+    told = f"p = {found.p_adjusted:.2g} after Holm's correction for {_counted(metrics, 'metric')}"
+    return told if found.blocks >= needed else f"{told}; with fewer than {needed} blocks none of them can be told apart"

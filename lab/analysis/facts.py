@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 
 from lab.analysis import cold
 from lab.analysis.at_token import AtToken
+from lab.analysis.course import Course
 from lab.analysis.failures import Failure
 from lab.analysis.handshakes import HandshakeFacts
 from lab.analysis.latency import Latency
+from lab.analysis.noise import Noise
 from lab.analysis.nonces import NonceFacts
 from lab.analysis.outcomes import Outcomes
 from lab.analysis.policy import ServerFacts
@@ -76,6 +78,8 @@ class TrialFacts:
     server: ServerFacts | None = None  # of a real server
     nonces: NonceFacts | None = None  # None where there were no ECDSA signatures to look at
     at_token: AtToken | None = None  # None where nobody called PKCS#11, or a program was traced
+    course: Course = field(default_factory=Course)
+    noise: Noise | None = None  # None where nobody listened
 
     @property
     def usable(self) -> bool:

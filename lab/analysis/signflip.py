@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 LEAST_BLOCKS: Final = 6
-EXACT_BLOCKS: Final = 14
+EXACT_BLOCKS: Final = 15
 DRAWS: Final = 2**EXACT_BLOCKS - 1
 
 

@@ -18,10 +18,13 @@ from lab.analysis import (
     diagnosis,
     failures,
     handshake_summary,
+    intervals,
     latency,
+    noise,
     nonces,
     real_server_summary,
     validity,
+    warmup,
 )
 from lab.analysis import traced_summary as traced
 from lab.analysis.arms import TRACE, ArmInfo
@@ -86,12 +89,12 @@ def summarise(
         "invalid_because": reasons,
         "partial": partial or any(trial.partial for trials in by_arm.values() for trial in trials),
         "skipped": dict(skipped or {}),
-        "arms": {arm.name: _arm(arm, by_arm[arm.name], latencies[arm.name]) for arm in arms},
+        "arms": {arm.name: _arm(arm, by_arm[arm.name], latencies[arm.name], seed) for arm in arms},
         "comparisons": [comparison.to_json() for comparison in comparisons],
     }
 
 
-def _arm(arm: ArmInfo, trials: Sequence[TrialFacts], delays: Latency) -> dict[str, Any]:
+def _arm(arm: ArmInfo, trials: Sequence[TrialFacts], delays: Latency, seed: int) -> dict[str, Any]:
     outcomes = sum((trial.outcomes for trial in trials), Outcomes())
     usable = [trial for trial in trials if trial.usable]
     late = validity.lateness_ms(delays)
@@ -127,6 +130,9 @@ def _arm(arm: ArmInfo, trials: Sequence[TrialFacts], delays: Latency) -> dict[st
         "response_ms": in_ms(delays.response),
         "service_ms": in_ms(delays.service),
         "lag_ms": in_ms(delays.lag),
+        "ci": intervals.of_arm(usable, delays, seed),
+        "warmup": _warmup(usable),
+        "noisy": _noisy(trials),
         "generator_lag_ms": {"p99": late[0] if late and arm.open_loop else None},
         "pkcs11_ms": _functions(usable),
         "cold_ms": cold.medians_ms(worker for trial in usable for worker in trial.cold.values()),
@@ -163,6 +169,18 @@ def _tls(arm: ArmInfo) -> dict[str, Any] | None:
         "resumption": arm.resumption,
         "connections_per_child": arm.connections_per_child,
     }
+
+
+def _warmup(trials: Sequence[TrialFacts]) -> dict[str, int]:
+    """How many trials have each label; those with too few operations have none."""
+    labels = [warmup.label(trial.course) for trial in trials]
+    return {label: labels.count(label) for label in warmup.LABELS}
+
+
+def _noisy(trials: Sequence[TrialFacts]) -> dict[str, Any]:
+    """Trials that something else disturbed, and what did."""
+    found = noise.disturbed([(trial.number, trial.noise) for trial in trials])
+    return {"trials": len(found), "because": [f"trial {number}: {reason}" for number, reason in found.items()]}
 
 
 def _throughput(trials: Sequence[TrialFacts]) -> float | None:

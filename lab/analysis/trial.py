@@ -11,9 +11,11 @@ import numpy as np
 from lab.analysis import (
     at_token,
     cold,
+    course,
     diagnosis,
     failures,
     latency,
+    noise,
     nonces,
     outcomes,
     real_server,
@@ -22,6 +24,7 @@ from lab.analysis import (
     uses,
 )
 from lab.analysis.calls import Origin, ProcessCalls
+from lab.analysis.course import Course
 from lab.analysis.facts import ProcessFacts, SessionFacts, TrialFacts
 from lab.analysis.failures import Failure
 from lab.analysis.handshakes import LEAST_JOINED, HandshakeFacts, Handshakes
@@ -60,7 +63,7 @@ def examine(record: TrialRecord, operations: Table, calls: Table, connections: T
     ours = bool(workers) or record.server is not None
     handshakes = Handshakes(connections, dict(record.error_texts), server=ours) if generators else None
     asked: list[Asked] = []
-    counted, cold_starts, delays, faults, in_time = _operations(record, operations, view, handshakes, problems, asked)
+    counted, cold_starts, delays, in_time, faults = _operations(record, operations, view, handshakes, problems, asked)
     found = _calls(record, calls, view, handshakes)
     findings, seen = found.findings, found.seen
     if record.traced:
@@ -103,7 +106,9 @@ def examine(record: TrialRecord, operations: Table, calls: Table, connections: T
         invalid_because=tuple(dict.fromkeys(problems)),
         outcomes=counted,
         duration_s=record.duration_ns / 1e9,
-        done_in_time=in_time,
+        done_in_time=int(in_time.done.sum()),
+        course=in_time,
+        noise=noise.of_trial(record),
         latency=delays,
         calls=found.durations,
         cold=_with_handshakes(cold_starts, served) if server is None else _from_calls(workers, found.uses),
@@ -211,15 +216,15 @@ def _operations(
     handshakes: Handshakes | None,
     problems: list[str],
     asked: list[Asked],
-) -> tuple[Outcomes, dict[int, tuple[dict[str, float], float]], Latency, list[tuple[int, Failure]], int]:
+) -> tuple[Outcomes, dict[int, tuple[dict[str, float], float]], Latency, Course, list[tuple[int, Failure]]]:
     known = {process.index: process for process in record.processes}
     counted = Outcomes()
     cold_starts: dict[int, tuple[dict[str, float], float]] = {}
     texts = dict(record.error_texts)
     delays: list[Latency] = []
+    courses: list[Course] = []
     faults: list[tuple[int, Failure]] = []
     unfinished: dict[int, int] = {}
-    in_time = 0
     for index, rows in by_process(operations):
         process = known.get(index)
         if process is None:
@@ -232,7 +237,7 @@ def _operations(
         problems += failures.of_the_lab(rows)
         faults += [(index, fault) for fault in failures.of_operations(rows, texts)]
         delays.append(latency.of_process(rows, record.open_loop))
-        in_time += done_in_time(record, rows)
+        courses.append(course.of_process(record, rows))
         if process.role == "worker":
             cold_starts[index] = cold.of_server(rows) if handshakes else (cold.of_process(rows), 0.0)
         if handshakes:
@@ -252,21 +257,7 @@ def _operations(
         if not record.killed_by_wish(process):
             left = unfinished.get(process.index, 0)
             faults += [(process.index, fault) for fault in failures.of_ending(process, left)]
-    return counted, cold_starts, latency.together(delays), faults, in_time
-
-
-def done_in_time(record: TrialRecord, rows: Table) -> int:
-    """Operations of the load that ended well between the end of the warm-up and the end of the measured time.
-
-    In an open loop above capacity the backlog is worked off long after, which is no throughput.
-    """
-    if record.released_ns is None:
-        return 0
-    begin_ns = record.released_ns + record.warmup_ns
-    phase, ended_ns = rows["phase"], rows["ended_ns"]
-    load = (phase == PHASE["warmup"]) | (phase == PHASE["measured"])
-    well = load & (rows["outcome"] == columns.OK)
-    return int(np.count_nonzero(well & (ended_ns >= begin_ns) & (ended_ns < begin_ns + record.duration_ns)))
+    return counted, cold_starts, latency.together(delays), course.together(courses), faults
 
 
 def _parent_checks(rows: Table) -> list[ParentCheck]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
@@ -12,6 +12,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from lab.analysis.deciding import least_blocks
 from lab.plan import Plan
 from lab.report.words import counted
 from lab.scenario import Arm, Scenario
@@ -31,10 +32,19 @@ def plan(scenario: Scenario, planned: Plan) -> RenderableType:
         f"takes at least {_duration(minimum_s(scenario))}, and {_duration(longest_s(scenario))} if every trial hangs",
         "first block: " + ", ".join(first),
         "compared by: " + ", ".join(f"{metric} ({margin:g})" for metric, margin in scenario.margin.items()),
+        *_too_few(scenario),
         *(f"expects {path} = {json.dumps(value)}" for path, value in scenario.expect.items()),
     ]
     arms = _Arms(_with_servers_if_any([_cells(arm) for arm in scenario.arms]))
     return Group(heading, *question, Text(), arms, Text(), *(Text(line) for line in lines))
+
+
+def _too_few(scenario: Scenario) -> Iterator[str]:
+    """What --dry-run says of a run that cannot find any difference."""
+    needed = least_blocks(len(scenario.margin))
+    if len(scenario.arms) > 1 and scenario.blocks < needed:
+        metrics = counted(len(scenario.margin), "metric")
+        yield f"too few blocks for a verdict of faster or slower: {metrics} take {needed}, whatever the difference"
 
 
 def minimum_s(scenario: Scenario) -> float:

@@ -5,16 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from lab.analysis.arms import arms_of
-from lab.analysis.facts import TrialFacts
-from lab.analysis.summary import summarise
-from lab.analysis.trial import examine
-from lab.errors import LabFault
+from lab.errors import LabFault, ScenarioError
 from lab.record.begun import recover
 from lab.record.folder import claimed, write_json
-from lab.record.model import TrialRecord
 from lab.record.run import Run
 from lab.report import token_grid
+from lab.report.judging import judge, unchecked_summary
 from lab.report.tables import FOLDER as TABLES
 from lab.report.tables import write_tables
 from lab.report.traced import is_trace
@@ -29,7 +25,15 @@ def report(run_path: Path) -> int:
     """Rebuilds all that a run folder says, and shows it; returns the exit status."""
     from rich.console import Console
 
-    summary = rebuild(run_path, picture=True)
+    try:
+        summary = rebuild(run_path, picture=True)
+    except (ScenarioError, LabFault) as problem:  # without its scenario nothing can be judged
+        lost = not (run_path / "scenario.json").exists()
+        because = "scenario.json: is missing" if lost else str(problem).removeprefix(f"{run_path}/")
+        kept = unchecked_summary(run_path, because)
+        if kept is None:
+            raise
+        summary = kept
     present(summary, run_path, Console())
     return 0 if summary["valid"] else 1
 
@@ -69,33 +73,3 @@ def present(summary: dict[str, Any], run_path: Path, console: Console) -> None:
     for what, name in (("picture", PICTURE), ("picture", token_grid.PICTURE), ("tables", TABLES)):
         if (run_path / name).exists():
             console.print(f"{what}: {run_path / name}", markup=False, highlight=False, soft_wrap=True)
-
-
-def judge(run: Run) -> tuple[dict[str, Any], list[tuple[TrialRecord, TrialFacts]]]:
-    """The summary of a run, and of each trial its record and facts; nothing is written."""
-    try:
-        arms = arms_of(run.scenario)
-        name, seed = run.scenario["name"], run.scenario["seed"]
-        margins = run.scenario["margin"]
-    except (KeyError, TypeError) as problem:
-        raise LabFault(f"{run.path / 'scenario.json'}: is no resolved scenario ({problem!r})") from None
-    trials, faults = [], []
-    for folder in run.trial_folders:
-        try:
-            trial = run.trial(folder)
-            trials.append((trial.record, examine(trial.record, trial.operations, trial.calls, trial.connections)))
-        except LabFault as fault:  # one damaged trial must not hide the others
-            faults.append(str(fault).replace(f"{run.path}/", ""))
-    summary = summarise(
-        run=run.name,
-        scenario=name,
-        question=run.scenario.get("question") or "",
-        seed=seed,
-        arms=arms,
-        margins=margins,
-        facts=[facts for _, facts in trials],
-        partial=run.partial,
-        faults=faults,
-        skipped=run.scenario.get("skipped"),
-    )
-    return summary, trials

@@ -11,7 +11,7 @@ from lab.errors import LabFault
 
 DISTRIBUTION: Final = "pkcs11-context-lab"
 
-Library = Literal["tap", "drive", "serve", "generate"]
+Library = Literal["tap", "drive", "serve", "generate", "sleeper"]
 LIBRARIES: Final[tuple[Library, ...]] = get_args(Library)
 
 

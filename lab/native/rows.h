@@ -139,7 +139,8 @@ static inline int rows_allocate(const struct rows *rows, u64 bytes)
 /* Creates the file, which must not exist. Returns 0 or an error number. Only system calls: fit for a forked child. */
 static inline int rows_open(struct rows *rows, const char *path, u32 kind, u32 row_bytes, u64 capacity, u32 process)
 {
-    int file = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+    mode_t mode = kind == ROWS_OF_OUTPUTS ? 0600 : 0644; /* two signatures with one nonce are the key */
+    int file = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, mode);
     if (file < 0)
         return errno;
     struct stat made;

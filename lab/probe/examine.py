@@ -19,7 +19,7 @@ from lab.probe.line import Judgement, Line, explained, judged
 from lab.probe.listening import Listening, Why
 from lab.probe.order import StageOrder
 from lab.probe.repeats import with_proof
-from lab.probe.seen import Seen, gather, hangs_by_itself
+from lab.probe.seen import Seen, gather, hangs_by_itself, refused_pin
 from lab.process.stacks import outer, save_stack
 from lab.record.mechanisms import Mechanism
 from lab.record.order import BesideOrder
@@ -52,6 +52,7 @@ class Bed:
     patience_s: float = PATIENCE_S
 
 
+_LOCKS: Final = ", to the right PIN. A token that is not the lab's own may lock: it was tried no more."
 NO_TIME: Final = Judgement("not-exercised", "No time was left for it.")
 
 
@@ -73,6 +74,7 @@ def examine(
     until_s: instant of time.monotonic(); lines that it leaves no time for are not exercised, and say so. interrupt:
     readable when the user wants the end. Raises Interrupted or LabFault, in the midst of a stage.
     """
+    refused = ""
     for line in lines:
         stages = (line.stage, *line.also)
         if line.needs_key and bed.key is None:
@@ -80,13 +82,16 @@ def examine(
             continue
         for stage in stages:
             left_s = until_s - time.monotonic()
-            if stage not in seen and left_s > 0:
+            if stage not in seen and left_s > 0 and not refused:
                 seen[stage] = _stage(bed, stage, keeper, private / stage, left_s, interrupt)
+                refused = "" if bed.may_create else refused_pin(seen[stage])
                 if hangs_by_itself(seen[stage]):
                     bed = replace(bed, patience_s=min(bed.patience_s, _SHORT_S))
         if line.stage in seen:
             saw = [seen.get(stage, Seen()) for stage in stages]  # of further stages the judge takes what there is
             yield Examined.of(line, explained(judged(line, *saw), *saw))
+        elif refused:
+            yield Examined.of(line, Judgement("not-exercised", f"{refused}{_LOCKS}"))
         else:
             yield Examined.of(line, NO_TIME)
 

@@ -12,11 +12,13 @@ import json
 import signal
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from lab.record.names import ckr_name
 
 How = Literal["exit", "signal", "hang"]
+PIN_REFUSED: Final = frozenset({0xA0, 0xA1, 0xA2, 0xA3, 0xA4})
+"""CKR_PIN_INCORRECT, _INVALID, _LEN_RANGE, _EXPIRED, _LOCKED: a token may count such tries, and lock."""
 
 
 @dataclass(frozen=True)
@@ -169,6 +171,18 @@ def trouble(seen: Seen) -> str:
             return f"{where} of the {call.who} answered {ckr_name(call.ckr)}"
     lost = (death(seen, end.who) for end in seen.ends if "SIG" not in end.who)  # those are killed on purpose
     return next(filter(None, lost), str(seen.facts.get("refused", "")))
+
+
+def refused_pin(seen: Seen) -> str:
+    """How a C_Login took the right PIN for a wrong one, and whose: "" where none did."""
+    return next(
+        (
+            f"C_Login answered {ckr_name(call.ckr or 0)} ({call.who})"
+            for call in seen.calls
+            if call.name == "C_Login" and call.ckr in PIN_REFUSED
+        ),
+        "",
+    )
 
 
 def hangs_by_itself(seen: Seen) -> bool:

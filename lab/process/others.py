@@ -22,6 +22,23 @@ def pss_kib(pid: int) -> int | None:
         return None
 
 
+def involuntary_switches(pid: int) -> int | None:
+    """How often the threads of a process, those that are left, were taken off a processor before they wanted to wait.
+
+    None where it is gone. Source: proc(5), nonvoluntary_ctxt_switches, which /proc/pid/status has of one thread only.
+    """
+    found = None
+    try:
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            with open(f"/proc/{pid}/task/{thread}/status") as file:
+                line = next((line for line in file if line.startswith("nonvoluntary_ctxt_switches:")), None)
+            if line is not None:
+                found = (found or 0) + int(line.split()[1])
+    except OSError:
+        pass  # it, or a thread of it, has just ended
+    return found
+
+
 def user_of(name: str | None) -> dict[str, Any]:
     """Arguments of subprocess.Popen for a program that is started as another user, with that user's groups."""
     if name is None:

@@ -37,6 +37,7 @@ class ProcessRecord:
     parent: int | None = None  # pid of its parent at its first PKCS#11 call
     busy_ns: int | None = None  # and how long that was: their quotient is the process's share of one processor
     born_ns: int | None = None  # of a real server's: CLOCK_MONOTONIC when it was first seen
+    involuntary: int | None = None  # times that its threads were taken off a processor, until the end of the load
     gone_ns: int | None = None  # and when it had ended; None: after the load, or not known
 
 
@@ -102,6 +103,24 @@ class NoncesRecord:
 
 
 @dataclass(frozen=True)
+class NoiseRecord:
+    """What else went on on the machine from a trial's release to the end of its load.
+
+    late_...: by how much a thread that sleeps a millisecond again and again was woken too late. Shares: of the time of
+    all processors that a hypervisor gave to others, or that they had nothing to do; of the time that went by in which
+    some task waited for a processor. None where the kernel does not tell.
+    """
+
+    sleeps: int
+    late_p50_ns: int
+    late_p99_ns: int
+    late_max_ns: int
+    steal_share: float | None
+    idle_share: float | None
+    pressure_share: float | None
+
+
+@dataclass(frozen=True)
 class TrialRecord:
     """One trial: which arm, what became of each process, and what makes it invalid."""
 
@@ -121,6 +140,7 @@ class TrialRecord:
     error_texts: tuple[tuple[int, str], ...] = ()  # what OpenSSL says of its codes that stand in the rows
     nonces: NoncesRecord | None = None  # where ECDSA signatures were there to be looked at
     owners: tuple[OwnerRecord, ...] = ()  # programs that have the token
+    tables: tuple[tuple[str, str], ...] = ()  # files with the rows, and the SHA-256 of each as it was sealed
 
     @property
     def owning(self) -> frozenset[int]:
@@ -128,6 +148,8 @@ class TrialRecord:
         pids = {owner.pid for owner in self.owners}
         others = (process for process in self.processes if process.role == "other")
         return frozenset(process.index for process in others if process.pid in pids or process.parent in pids)
+
+    noise: NoiseRecord | None = None  # None where nobody listened, or the trial was never released
 
     def killed_by_wish(self, process: ProcessRecord) -> bool:
         """Whether the scenario had the lab kill this process, so that its end is no crash."""
@@ -145,7 +167,10 @@ class TrialRecord:
         if fields.get("server"):
             fields["server"] = ServerRecord(**fields["server"])
         fields["owners"] = tuple(OwnerRecord(**owner) for owner in fields.get("owners", ()))
+        if fields.get("noise"):
+            fields["noise"] = NoiseRecord(**fields["noise"])
         fields["error_texts"] = tuple((code, text) for code, text in fields.get("error_texts", ()))
+        fields["tables"] = tuple((name, sha256) for name, sha256 in fields.get("tables", ()))
         if fields.get("nonces"):
             fields["nonces"] = NoncesRecord.from_json(fields["nonces"])
         return TrialRecord(**fields)

@@ -21,6 +21,7 @@ from lab.errors import LabFault
 from lab.record import dtypes, repeats
 from lab.record.columns import CALLS, CONNECTIONS, OPERATIONS
 from lab.record.folder import write_json
+from lab.record.intact import sha256_of
 from lab.record.model import ProcessRecord, TrialRecord
 from lab.record.names import function_name
 from lab.record.row_columns import Verification, call_columns, connection_columns, operation_columns
@@ -112,6 +113,7 @@ def _seal(
         invalid_because=(*trial.invalid_because, *unrecorded),
         error_texts=texts,
         nonces=repeats.find(signatures),
+        tables=tuple((path.name, sha256_of(path)) for path in sorted(folder.glob("*.parquet"))),
     )
     write_json(folder / "trial.json", record.to_json())
     for path in (*folder.glob("*.rows"), *folder.glob("begun.json")):

@@ -6,7 +6,7 @@ decodes each group once and holds no more than one group besides the part itself
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -43,11 +43,14 @@ class ParquetTable(Mapping[str, NDArray[Any]]):
         except FileNotFoundError:
             raise LabFault(f"{path}: is missing") from None
         except (OSError, pa.ArrowException) as problem:
-            raise LabFault(f"{path}: is not a readable Parquet file ({problem})") from None
+            raise LabFault(f"{path}: is not a readable Parquet file ({str(problem).splitlines()[0]})") from None
         absent = [name for name in columns if name not in file.schema_arrow.names]
         missing = [name for name in absent if name not in younger]
         if missing:
             raise LabFault(f"{path}: has no column {', '.join(missing)}")
+        for name in columns.keys() - set(absent):
+            if not pa.types.is_integer(kept := file.schema_arrow.field(name).type):
+                raise LabFault(f"{path}: column {name} holds {kept}, not whole numbers")
         return ParquetTable(path, file, columns, frozenset(absent))
 
     def __getitem__(self, name: str) -> NDArray[Any]:
@@ -55,7 +58,7 @@ class ParquetTable(Mapping[str, NDArray[Any]]):
             raise KeyError(name)
         if name in self._absent:
             return np.zeros(self.rows, self._columns[name])
-        return self._array(self._file.read(columns=[name]).column(0), name)
+        return self._array(self._read(lambda: self._file.read(columns=[name])).column(0), name)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._columns)
@@ -86,16 +89,28 @@ class ParquetTable(Mapping[str, NDArray[Any]]):
         if self._latest is None or self._latest[0] != group:
             self._latest = None  # before the next is decoded: never two at once
             present = [name for name in self._columns if name not in self._absent]
-            table = self._file.read_row_group(group, columns=present)
+            table = self._read(lambda: self._file.read_row_group(group, columns=present))
             found = {name: self._array(table.column(name), name) for name in present}
             found |= {name: np.zeros(len(table), self._columns[name]) for name in self._absent}
             self._latest = (group, found)
         return self._latest[1]
 
+    def _read(self, read: Callable[[], Any]) -> Any:
+        try:
+            return read()
+        except (OSError, pa.ArrowException) as problem:  # its footer was whole, and what lies before it is not
+            because = str(problem).splitlines()[0]
+            raise LabFault(f"{self._path}: is damaged, its rows cannot be decoded ({because})") from None
+
     def _array(self, column: Any, name: str) -> NDArray[Any]:
         if column.null_count:
             raise LabFault(f"{self._path}: column {name} has missing values")
-        return integers(column).astype(self._columns[name], copy=False)
+        found, dtype = integers(column), self._columns[name]
+        if found.dtype != dtype and found.size:
+            limits = np.iinfo(dtype)
+            if int(found.min()) < limits.min or int(found.max()) > limits.max:
+                raise LabFault(f"{self._path}: column {name} has values outside {limits.min} to {limits.max}")
+        return found.astype(dtype, copy=False)
 
 
 def integers(column: Any) -> NDArray[Any]:

@@ -1,4 +1,4 @@
-"""What does not fit on a screen, as CSV: processes, their failures, their open sessions over time, their hosts.
+"""What does not fit on a screen, as CSV: trials, processes, their failures, their open sessions over time, their hosts.
 
 Of real servers also what each process's context amounted to, and what each new worker paid; and the causes that were
 diagnosed."""
@@ -10,12 +10,23 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from lab.analysis import noise, warmup
 from lab.analysis.cold import STEPS
 from lab.analysis.facts import TrialFacts
 from lab.record.model import TrialRecord
 
 FOLDER: Final = "tables"
 
+_FIGURES: Final = (
+    "throughput_hz",
+    *(f"{name}_ms.{quantile}" for name in ("response", "service") for quantile in ("p50", "p90", "p99")),
+    *("lag_ms.p99", "cold_ms.total", "processes.pss_mib_p50"),
+)
+_TRIAL: Final = (
+    *("trial", "block", "arm", "partial", "invalid_because", "planned", "ok", "fail", "info", "shed", "wrong"),
+    *(name.replace(".", "_") for name in _FIGURES),
+    *("warmup", "late_p99_ms", "late_max_ms", "steal_share", "pressure_share", "involuntary_hz", "noisy"),
+)
 _PROCESS: Final = (
     *("trial", "block", "arm", "process", "role", "pid", "end", "status", "finished", "planned", "pss_kib"),
     *(f"{step}_ms" for step in STEPS),
@@ -40,13 +51,15 @@ _CAUSE: Final = ("trial", "block", "arm", "cause", "count", "processes", "eviden
 
 
 def write_tables(folder: Path, trials: Sequence[tuple[TrialRecord, TrialFacts]]) -> None:
-    """Writes processes.csv, failures.csv, sessions.csv and, where there were handshakes, hosts.csv.
+    """Writes trials.csv, with a row for each and its main figures, processes.csv, failures.csv and sessions.csv.
 
+    Where there were handshakes, hosts.csv.
     Where there was a real server, servers.csv, with a row for each of its processes, and children.csv, with one for
     each worker that was born during the load of a trial with a restart; where a cause was found, causes.csv.
     Times in ms; at_ms counts from the release of the trial.
     """
     folder.mkdir(exist_ok=True)
+    _write(folder / "trials.csv", _TRIAL, _trials([facts for _, facts in trials]))
     _write(folder / "processes.csv", _PROCESS, (row for record, facts in trials for row in _processes(record, facts)))
     _write(folder / "failures.csv", _FAILURE, (row for _, facts in trials for row in _failures(facts)))
     _write(folder / "sessions.csv", _SESSION, (row for record, facts in trials for row in _sessions(record, facts)))
@@ -57,6 +70,26 @@ def write_tables(folder: Path, trials: Sequence[tuple[TrialRecord, TrialFacts]])
         _write(folder / "children.csv", _CHILD, (row for _, facts in trials for row in _children(facts)))
     if any(finding.count for _, facts in trials for finding in facts.diagnosis.values()):
         _write(folder / "causes.csv", _CAUSE, (row for _, facts in trials for row in _causes(facts)))
+
+
+def _trials(every: Sequence[TrialFacts]) -> Iterator[Sequence[Any]]:
+    noisy: dict[int, str] = {}
+    for arm in {facts.arm: None for facts in every}:
+        noisy |= noise.disturbed([(facts.number, facts.noise) for facts in every if facts.arm == arm])
+    return (_trial(facts, noisy.get(facts.number)) for facts in every)
+
+
+def _trial(facts: TrialFacts, noisy: str | None) -> Sequence[Any]:
+    counted, figures, around = facts.outcomes, facts.figures(), facts.noise
+    return (
+        *(facts.number, facts.block, facts.arm, facts.partial, "; ".join(facts.invalid_because)),
+        *(counted.planned, counted.ok, counted.fail, counted.info, counted.shed, counted.wrong),
+        *(figures.get(name) for name in _FIGURES),
+        warmup.label(facts.course),
+        *((around.late_p99_ms, around.late_max_ms, around.steal_share) if around else (None,) * 3),
+        *((around.pressure_share, around.involuntary_hz) if around else (None,) * 2),
+        noisy,
+    )
 
 
 def _processes(record: TrialRecord, facts: TrialFacts) -> Iterator[Sequence[Any]]:

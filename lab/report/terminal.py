@@ -10,7 +10,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from lab.report import brokers, handshakes, nonces, real_servers, token_grid, traced, words
+from lab.report import brokers, doubtful, handshakes, nonces, real_servers, token_grid, traced, words
 from lab.report.side_by_side import Arm, Line, grid, table
 from lab.report.words import count, milliseconds, significant
 
@@ -34,6 +34,7 @@ def show(summary: Mapping[str, Any], console: Console) -> None:
     _skipped(summary.get("skipped") or {}, console)
     nonces.show(arms, console)
     _arms(console, arms)
+    _told(console, doubtful.TITLE, doubtful.told(arms))
     token_grid.show(summary, console)
     if open_loop:
         grid(
@@ -54,7 +55,7 @@ def show(summary: Mapping[str, Any], console: Console) -> None:
         title, lines = handshakes.connections(tls)
         grid(console, title, tls, lines)
         for name, told in handshakes.strangers(tls):
-            _bullet(console, Text(f"{name}: ", style="bold").append(told, style="not bold"))
+            bullet(console, Text(f"{name}: ", style="bold").append(told, style="not bold"))
     real = {name: arm for name, arm in arms.items() if arm.get("real_server")}
     if real:
         grid(console, "What the context of a real server amounted to", real, real_servers.AMOUNTED_TO)
@@ -77,7 +78,7 @@ def _told(console: Console, title: str, lines: Iterable[tuple[str, str, str]]) -
         if not place:
             console.print()
             console.print(Text(title, style="bold"))
-        _bullet(console, Text(f"{name}: ", style="bold").append(what, style="not bold"))
+        bullet(console, Text(f"{name}: ", style="bold").append(what, style="not bold"))
         if evidence:
             console.print(Padding(Text(evidence, style="dim"), (0, 0, 0, 4)))
 
@@ -107,14 +108,14 @@ def _validity(
         return
     console.print(Text("Not valid, do not rely on the figures:", style="bold red"))
     for reason in summary["invalid_because"]:
-        _bullet(console, Text(reason))
+        bullet(console, Text(reason))
 
 
 def _skipped(reasons: Mapping[str, str], console: Console) -> None:
     """Arms that did not run on this machine, one line for each reason."""
     for reason in dict.fromkeys(reasons.values()):
         names = ", ".join(name for name, why in reasons.items() if why == reason)
-        _bullet(console, Text("left out: ", style="yellow").append(f"{names} ({reason})", style="default"))
+        bullet(console, Text("left out: ", style="yellow").append(f"{names} ({reason})", style="default"))
 
 
 def _is_open(arm: Arm) -> bool:
@@ -270,10 +271,10 @@ def _failures(arms: Mapping[str, Arm], console: Console) -> None:
         found = arm["failures"]
         for failure in found[:FAILURES_SHOWN]:
             line = Text(f"{name}: ", style="bold").append(_failure(failure), style="not bold")
-            _bullet(console, line)
+            bullet(console, line)
         if len(found) > FAILURES_SHOWN:
             others = words.counted(len(found) - FAILURES_SHOWN, "other kind")
-            _bullet(console, Text(f"{name}: and {others}, in summary.json"))
+            bullet(console, Text(f"{name}: and {others}, in summary.json"))
 
 
 def _failure(failure: Mapping[str, Any]) -> str:
@@ -303,11 +304,11 @@ def _rules(arms: Mapping[str, Arm], console: Console) -> None:
         line.append(
             f"{kept} kept, {len(broken)} broken, {len(open_)} undefined, {idle} not exercised", style="not bold"
         )
-        _bullet(console, line)
+        bullet(console, line)
         for rule in (*broken, *open_):
             verb = words.RULE.get(rule, "broke it") if rule in broken else "could not be judged"
             text = Text(f"{rule}: ", style="red" if rule in broken else "yellow").append(verb, style="default")
-            _bullet(console, text, 4)
+            bullet(console, text, 4)
             console.print(Padding(Text(rules[rule]["evidence"], style="dim"), (0, 0, 0, 6)))
 
 
@@ -321,17 +322,18 @@ def _comparisons(found: Sequence[Mapping[str, Any]], console: Console) -> None:
         if each["verdict"] == "not-comparable":  # mostly for a reason that all metrics share
             lines[f"{each['arm']} cannot be compared with {each['baseline']}: {each['because']}"] = "yellow"
         else:
-            lines[words.comparison(each)] = _STYLE.get(each["verdict"], "default")
+            lines[words.comparison(each)] = STYLE.get(each["verdict"], "default")
     for text, style in list(lines.items())[:COMPARISONS_SHOWN]:
-        _bullet(console, Text(text, style=style))
+        bullet(console, Text(text, style=style))
     if len(lines) > COMPARISONS_SHOWN:
-        _bullet(console, Text(f"and {len(lines) - COMPARISONS_SHOWN} more, in summary.json"))
+        bullet(console, Text(f"and {len(lines) - COMPARISONS_SHOWN} more, in summary.json"))
 
 
-_STYLE: Final = {"faster": "green", "slower": "red", "equivalent": "cyan"}
+STYLE: Final = {"faster": "green", "slower": "red", "equivalent": "cyan"}
 
 
-def _bullet(console: Console, text: Text, indent: int = 2) -> None:
+def bullet(console: Console, text: Text, indent: int = 2) -> None:
+    """One line of a list."""
     line = Table.grid(padding=0)
     line.add_column(width=indent)
     line.add_column(overflow="fold")

@@ -102,6 +102,8 @@ def comparison(found: Mapping[str, Any]) -> str:
     because = f" ({found['because']})" if found["because"] else ""
     if found["verdict"] == "inconclusive" and str(found["because"]).startswith("the interval"):
         because = ""  # the sentence shows both, the interval and the margin
+    if found.get("blocks_to_decide"):
+        because += f"; a run of {counted(found['blocks_to_decide'], 'block')} would probably decide"
     if found["verdict"] == "not-comparable":
         return f"{subject}: {arm} cannot be compared with {baseline}{because}"
     verdict = f"{found['verdict']} at a margin of {100 * found['margin']:g} %{because}"

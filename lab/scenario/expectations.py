@@ -19,7 +19,7 @@ ARM_SUMMARY: Final = (
     *("trials", "planned", "ok", "fail", "info", "shed", "verified", "throughput_hz"),
     *("response_ms", "service_ms", "lag_ms", "pkcs11_ms", "cold_ms", "sessions", "processes", "failures", "rules"),
     *("connections", "generator", "where_ms", "hosts", "real_server", "diagnosis", "reset_on_fork", "over"),
-    *("nonces", "at_token"),
+    *("nonces", "at_token", "ci", "warmup", "noisy"),
 )
 RULES: Final = (
     *("initialize-per-process", "own-handles", "login-per-process", "one-thread-per-session", "locking-declared"),

@@ -69,7 +69,12 @@ class Written(Tables):
     name: str | None = Field(None, pattern=NAME_PATTERN, description="Default: the file's name.")
     question: str = Field("", max_length=1_000, description="The question that the scenario answers.")
     seed: int = Field(1, ge=0, le=2**63 - 1, description="Order of trials and arrival times follow from it.")
-    blocks: int = Field(12, ge=1, le=1_000, description="Trials of each arm. Comparisons need 6 or more.")
+    blocks: int = Field(
+        12,
+        ge=1,
+        le=1_000,
+        description="Trials of each arm. Comparisons need 6 or more: 7 for two or three metrics, 8 for up to six.",
+    )
     skip_unusable: bool = Field(
         False,
         description="true leaves out the arms whose token kind does not work on this machine, and says so. Otherwise "

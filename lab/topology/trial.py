@@ -278,6 +278,7 @@ def _record(planned: PlannedTrial, arm: Arm, order: TrialOrder, watch: Watch | N
         invalid_because=tuple(watch.faults) if watch else (),
         partial=watch.partial if watch else True,
         owners=tuple(watch.owners.values()) if watch else (),
+        noise=watch.sentinel.noise if watch else None,
     )
 
 
@@ -288,6 +289,7 @@ def _process(watch: Watch | None, seen: Seen, order: TrialOrder) -> ProcessRecor
         pid=seen.pid,
         planned=_planned(seen, order),
         pss_kib=watch.pss_kib.get(seen.process) if watch else None,
+        involuntary=watch.involuntary.get(seen.process) if watch else None,
         threads=order.threads if seen.role == "worker" else 1,
         finished=seen.finished or (watch is not None and watch.done and (not seen.process or _has_ended(seen))),
         **facts_of(seen),

@@ -19,6 +19,7 @@ from typing import Any, Final
 from lab.process.stacks import save_stack
 from lab.record.model import End, OwnerRecord, Role
 from lab.topology.line import KeeperLine, kill, open_handle
+from lab.topology.sentinel import Sentinel
 
 _LEAVE_S: Final = 3.0
 _LEAVE_PER_PROCESS_S: Final = 0.05
@@ -63,6 +64,8 @@ class Watch:
     released_ns: int | None = None
     pss_kib: dict[int, int | None] = field(default_factory=dict)
     owners: dict[int, OwnerRecord] = field(default_factory=dict)  # by pid
+    involuntary: dict[int, int | None] = field(default_factory=dict)
+    sentinel: Sentinel = field(default_factory=Sentinel)
     done: bool = False
     faults: list[str] = field(default_factory=list)
     partial: bool = False
@@ -77,6 +80,12 @@ class Watch:
 
     def run(self) -> None:
         """Returns when the root has ended and every process has been accounted for."""
+        try:
+            self._follow()
+        finally:
+            self.sentinel.end()
+
+    def _follow(self) -> None:
         self.seen[0] = Seen(0, self.root_pid, open_handle(self.root_pid), role="root")
         with selectors.DefaultSelector() as selector:
             for source in (self.report, self.line, self.interrupted):
@@ -133,12 +142,17 @@ class Watch:
 
     def _on_released(self, at_ns: int) -> None:
         self.released_ns = at_ns
+        self.sentinel.begin()
 
     def _on_finished(self, process: int, cpu_ns: int, busy_ns: int) -> None:
         seen = self.seen[process]
         seen.finished = True
         if busy_ns:
             seen.cpu_ns, seen.busy_ns = cpu_ns, busy_ns
+
+    def _on_switches(self, involuntary: dict[str, int | None]) -> None:
+        self.sentinel.end()
+        self.involuntary = {int(process): switches for process, switches in involuntary.items()}
 
     def _on_memory(self, pss_kib: dict[str, int | None]) -> None:
         self.pss_kib = {int(process): pss for process, pss in pss_kib.items()}

@@ -20,7 +20,7 @@ from typing import Final
 
 from lab.errors import LabFault
 from lab.process.beside import Beside, start_all
-from lab.process.others import children, descendants, listens, pss_kib, started_ns, user_of
+from lab.process.others import children, descendants, involuntary_switches, listens, pss_kib, started_ns, user_of
 from lab.process.own import adopt_orphans
 from lab.record.order import ServerOrder, TrialOrder
 from lab.worker import owners
@@ -128,6 +128,7 @@ class ServerRoot(Root):
         self._while_loaded()
         alive = list(self.tree.alive())
         owners.tell_memory(report, self.beside)
+        report("switches", involuntary={member.process: involuntary_switches(member.pid) for member in alive})
         report("memory", pss_kib={member.process: pss_kib(member.pid) for member in alive})
         self._tell_all("leave")
         self._until(lambda child: False)

@@ -26,7 +26,7 @@ from lab.errors import LabFault
 from lab.native.cryptoki import CryptokiError
 from lab.process.beside import END_S, Beside, start_all
 from lab.process.mounts import enter
-from lab.process.others import pss_kib
+from lab.process.others import involuntary_switches, pss_kib
 from lab.process.own import die_with_parent, leave_no_core, let_stacks_be_read, raise_limit_of_files
 from lab.record.order import TrialOrder
 from lab.worker import owners
@@ -93,7 +93,9 @@ class Root:
             self._serve()
         self._until(lambda child: child.finished)
         owners.tell_memory(report, beside)
-        report("memory", pss_kib={child.process: pss_kib(child.pid) for child in self.children if not child.ended})
+        living = [child for child in self.children if not child.ended]
+        report("switches", involuntary={child.process: involuntary_switches(child.pid) for child in living})
+        report("memory", pss_kib={child.process: pss_kib(child.pid) for child in living})
         self._tell_all("leave")
         self._until(lambda child: False)
         self._after_children()

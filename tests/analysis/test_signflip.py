@@ -74,3 +74,17 @@ def test_the_interval_covers_the_true_ratio_as_often_as_it_says(true_ratio: floa
         covered += low <= math.log(true_ratio) <= high
     least, most = stats.binom.interval(0.9999, repetitions, 0.95)
     assert least <= covered <= most
+
+
+def test_fisher_s_count_of_darwin_s_maize() -> None:
+    """Heights of 15 pairs of crossed and self-fertilised plants, in eighths of an inch.
+
+    Fisher, The Design of Experiments (1935), section 21: of the 32,768 ways to give the differences signs, 863 have a
+    sum of 314, as it was, or more, and as many -314 or less.
+    """
+    darwin = np.array([49.0, -67, 8, 16, 6, 23, 28, 41, 14, 29, 56, 24, 75, 60, -48])
+    assert darwin.sum() == 314
+    assert signflip.p_value(darwin) == pytest.approx(2 * 863 / 32768)
+    ends = signflip.interval(darwin)
+    assert ends is not None
+    assert ends[0] < 0 < ends[1]  # for p is 5.27 %

@@ -154,3 +154,17 @@ def test_rows_of_one_process_that_lie_apart_are_refused() -> None:
     table["process"][:] = [1, 2, 1]
     with pytest.raises(ValueError, match="not together"):
         list(by_process(table))
+
+
+def test_trials_are_counted_by_their_label_and_those_that_tell_nothing_are_not() -> None:
+    trials = [(300, 0), (300, 1), (30, 0)]
+    facts = []
+    for number, (operations, change) in enumerate(trials, start=1):
+        builder = TrialBuilder()
+        for sequence in range(operations):
+            builder.operation(sequence=sequence, at=sequence, lasts=1 + change * (sequence < 150))
+        facts.append(
+            builder.examine(record(worker(1, operations), number=number, block=number, duration_ns=300_000_000))
+        )
+    assert summary([ARM], facts)["arms"]["a"]["warmup"] == {"flat": 1, "warming": 1, "slowing": 0, "unstable": 0}
+    assert summary([ARM], facts)["arms"]["a"]["ci"]["service_ms"]["p50"] is None  # of three trials

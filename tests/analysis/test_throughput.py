@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lab.analysis.trial import done_in_time
+from lab.analysis import course
 from tests.trial_builder import TrialBuilder, record, worker
 
 SECOND_MS = 1000
@@ -20,9 +20,9 @@ def test_a_backlog_that_is_worked_off_after_the_load_is_no_throughput() -> None:
 def test_an_operation_of_the_warm_up_that_ends_in_the_measured_time_was_done_in_it() -> None:
     rows = TrialBuilder().operation(phase="warmup", at=90, lasts=20).operation(at=200, lasts=1).operations
     trial = record(worker(1, 2), warmup_ns=100_000_000, duration_ns=100_000_000)
-    assert done_in_time(trial, rows) == 1
+    assert course.of_process(trial, rows).done.sum() == 1
 
 
 def test_failures_and_operations_without_an_end_are_not_done() -> None:
     rows = TrialBuilder().operation(outcome="fail").operation(1, 1, outcome="info").operations
-    assert done_in_time(record(worker(1, 2)), rows) == 0
+    assert course.of_process(record(worker(1, 2)), rows).done.sum() == 0

@@ -16,6 +16,7 @@
  *   fork-and-die      leaves a grandchild in a session of its own that sleeps 300 s, and exits 3
  *   wrong-signature   calls the real function and flips the last bit of what it signed
  *   error             answers CKR_DEVICE_ERROR without calling the real function
+ *   refuse-pin        answers CKR_PIN_INCORRECT without calling the real function
  *   rubbish           writes to stdout, stderr and descriptor 3, and goes on
  *   daemon            leaves a process in a session of its own, with all descriptors, that sleeps 300 s, and goes on
  *   sigsegv-at-exit   goes on; the library's destructor writes to address 0
@@ -38,8 +39,8 @@
 #define VISIBLE __attribute__((visibility("default")))
 #define GRANDCHILD_S 300
 
-enum action { BEHAVE, SIGSEGV_ACTION, SIGKILL_ACTION, EXIT0, HANG, FORK_AND_DIE, WRONG_SIGNATURE, ERROR, RUBBISH,
-              DAEMON, SIGSEGV_AT_EXIT, HANG_AT_EXIT, ACTION_END };
+enum action { BEHAVE, SIGSEGV_ACTION, SIGKILL_ACTION, EXIT0, HANG, FORK_AND_DIE, WRONG_SIGNATURE, ERROR,
+              REFUSE_PIN, RUBBISH, DAEMON, SIGSEGV_AT_EXIT, HANG_AT_EXIT, ACTION_END };
 
 static const char *const action_names[] = {
     [SIGSEGV_ACTION] = "sigsegv",
@@ -49,6 +50,7 @@ static const char *const action_names[] = {
     [FORK_AND_DIE] = "fork-and-die",
     [WRONG_SIGNATURE] = "wrong-signature",
     [ERROR] = "error",
+    [REFUSE_PIN] = "refuse-pin",
     [RUBBISH] = "rubbish",
     [DAEMON] = "daemon",
     [SIGSEGV_AT_EXIT] = "sigsegv-at-exit",
@@ -182,6 +184,8 @@ static enum action act(int function)
         enum action now = act(NUMBER_##name);                                                                          \
         if (now == ERROR)                                                                                              \
             return CKR_DEVICE_ERROR;                                                                                   \
+        if (now == REFUSE_PIN)                                                                                         \
+            return CKR_PIN_INCORRECT;                                                                                  \
         CK_RV rv = real.name arguments;                                                                                \
         if (rv == CKR_OK && now == WRONG_SIGNATURE) {                                                                  \
             after                                                                                                      \

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 import threading
 import time
 from collections.abc import Callable
@@ -234,6 +235,14 @@ def test_the_data_follow_from_seed_and_place(make: Make) -> None:
 
     assert inputs(1, seed=1) == inputs(1, seed=1)
     assert not set(inputs(1, seed=1)) & set(inputs(1, seed=2))
+
+
+def test_signatures_are_for_their_owner_alone(make: Make) -> None:
+    player = make(process=3)
+    player.sign(seed=1)
+    player.open_loop([0])
+
+    assert stat.S_IMODE((player.folder / "outputs-3.rows").stat().st_mode) == 0o600
 
 
 @pytest.mark.parametrize("function", ["C_SignInit", "C_Sign"])

@@ -25,7 +25,7 @@ SHARES: dict[str, Verdict] = {
     "parent-after-initialize-finalize": "conforms",
     "parent-after-child-exit": "conforms",
     "parent-after-child-crash": "conforms",
-    "child-works-beside": "conforms",
+    "child-works-beside": "undefined",  # it works in its parent's context
     "child-reload": "conforms",
     "grandchild": "violates",
     "grandchild-of-initialized": "violates",
@@ -77,7 +77,7 @@ def test_children_of_a_busy_parent_are_counted(shares: tuple[Table, dict[str, Se
     assert "of 6 children worked" in line.seen
     assert {end.who for end in seen.ends} == {f"child {number}" for number in range(6)}
     hung = [end for end in seen.ends if end.how == "hang"]
-    assert line.verdict == ("violates" if hung else "conforms")
+    assert line.verdict == ("undefined" if hung else "conforms")
     assert all("pthread_mutex_lock" in end.stack for end in hung if end.stack)
 
 

@@ -64,7 +64,7 @@ def test_each_line_has_its_verdict(softhsm: Found) -> None:
 def test_races_are_exercised_whoever_wins(softhsm: Found) -> None:
     lines, _ = softhsm
 
-    assert lines["initialize-in-threads"].verdict in ("conforms", "violates")
+    assert lines["initialize-in-threads"].verdict in ("conforms", "undefined")
     assert lines["initialize-in-processes"].verdict in ("conforms", "violates")
     assert lines["login-in-processes"].verdict in ("conforms", "violates")
     assert lines["shared-session"].verdict in ("conforms", "undefined")

@@ -82,6 +82,31 @@ def test_an_error_in_one_thread_of_a_race_is_told(misbehaving: Any) -> None:
     assert "CKR_DEVICE_ERROR (1)" in found.seen
 
 
+def test_the_right_pin_is_tried_no_more_once_it_was_refused(bench: Probing, mischief_module: Path) -> None:
+    token = bench.behind(mischief_module, "MISCHIEF_MODULE", MISCHIEF="refuse-pin@C_Login#1+", MISCHIEF_WHO="child")
+    names = ("random-after-finalize", "random-over-threads", "versions")
+
+    lines, seen = bench.lines(*names, token=token, children=9, may_create=False)
+
+    logins = [call for one in seen.values() for call in one.calls if call.name == "C_Login"]
+    assert [call.who for call in logins] == ["parent", "child 1"]
+    assert set(seen) == {"draws-after-finalize"}
+    assert {lines[name].verdict for name in names} == {"not-exercised"}
+    assert lines["versions"].seen == (
+        "C_Login answered CKR_PIN_INCORRECT (child 1), to the right PIN. "
+        "A token that is not the lab's own may lock: it was tried no more."
+    )
+
+
+def test_a_token_of_the_labs_own_is_examined_to_the_end(bench: Probing, mischief_module: Path) -> None:
+    token = bench.behind(mischief_module, "MISCHIEF_MODULE", MISCHIEF="refuse-pin@C_Login#1+", MISCHIEF_WHO="child")
+
+    lines, seen = bench.lines("random-after-finalize", "versions", token=token, children=3)
+
+    assert len([call for call in seen["draws-after-finalize"].calls if call.name == "C_Login"]) == 4
+    assert lines["versions"].verdict == "conforms"
+
+
 def test_sessions_are_refused_with_the_wrong_answer(misbehaving: Any) -> None:
     found = misbehaving("error@C_OpenSession#6+", "session-limit")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import resource
 import signal
 import socket
 import subprocess
@@ -15,7 +16,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from lab.process.others import descendants, listens, pss_kib, started_ns, user_of
+from lab.process.others import descendants, involuntary_switches, listens, pss_kib, started_ns, user_of
 
 TICK_NS = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
 NOBODY = 2**22 + 1  # no pid is as high (proc(5), pid_max)
@@ -91,6 +92,15 @@ def test_nobody_has_no_descendants_no_birth_and_no_memory() -> None:
     assert descendants(NOBODY) == {}
     assert started_ns(NOBODY) is None
     assert pss_kib(NOBODY) is None
+    assert involuntary_switches(NOBODY) is None
+
+
+def test_switches_of_all_threads_are_counted_and_never_become_fewer() -> None:
+    first = involuntary_switches(os.getpid())
+    assert first is not None
+    mine = resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
+    assert mine >= first  # of threads that have ended too
+    assert (involuntary_switches(os.getpid()) or 0) >= first
 
 
 def test_a_birth_is_dated_on_our_clock_to_a_tick() -> None:

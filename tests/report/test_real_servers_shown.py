@@ -124,7 +124,9 @@ def test_tables_have_each_process_each_new_worker_and_each_cause(tmp_path: Path)
 def test_runs_without_a_real_server_have_none_of_these_tables(tmp_path: Path) -> None:
     plain = record(worker(1))
     write_tables(tmp_path / "tables", [(plain, TrialBuilder().begin().end().examine(plain))])
-    assert {path.name for path in (tmp_path / "tables").iterdir()} == {"processes.csv", "failures.csv", "sessions.csv"}
+    assert {path.name for path in (tmp_path / "tables").iterdir()} == {
+        *("trials.csv", "processes.csv", "failures.csv", "sessions.csv")
+    }
 
 
 def test_the_picture_has_a_panel_over_time_where_something_changed(tmp_path: Path) -> None:

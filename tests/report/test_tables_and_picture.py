@@ -36,3 +36,14 @@ def test_the_picture_is_drawn_and_is_the_same_for_the_same_run(tmp_path: Path) -
     assert first.startswith(b"\x89PNG")
     rebuild(folder, picture=True)
     assert (folder / "overview.png").read_bytes() == first
+
+
+def test_every_trial_has_a_row_with_its_main_figures_and_its_label(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run", trials=3)
+    summary = rebuild(folder)
+    found = rows(folder / "tables" / "trials.csv")
+    assert [row["trial"] for row in found] == ["1", "2", "3"]
+    assert sum(int(row["ok"]) for row in found) == sum(arm["ok"] for arm in summary["arms"].values())
+    for row in found:
+        assert float(row["service_ms_p50"]) > 0
+        assert (row["partial"], row["invalid_because"], row["warmup"]) == ("False", "", "")  # too few operations for it

@@ -198,6 +198,17 @@ COMPARED = {"metric": "response_ms.p50", "arm": "b", "baseline": "a", "margin": 
             "response time at p50: b / a = 0.90 [0.21, 2.97]: inconclusive at a margin of 5 %",
         ),
         (
+            {
+                "ratio": 1.1,
+                "ci": [1.0, 1.2],
+                "verdict": "inconclusive",
+                "blocks_to_decide": 34,
+                "because": "the interval",
+            },
+            "response time at p50: b / a = 1.10 [1.00, 1.20]: inconclusive at a margin of 5 %;"
+            " a run of 34 blocks would probably decide",
+        ),
+        (
             {"ratio": 0.0123, "ci": [0.01, 250.4], "verdict": "inconclusive"},
             "response time at p50: b / a = 0.0123 [0.01, 250]: inconclusive at a margin of 5 %",
         ),

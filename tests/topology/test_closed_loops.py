@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from tests.runs import Place
@@ -23,3 +25,8 @@ def test_a_closed_loop_at_full_speed_loses_no_row(place: Place, kind: str, token
     (arm,) = summary["arms"].values()
     assert (summary["valid"], summary["invalid_because"]) == (True, [])
     assert arm["planned"] == arm["ok"] > 0
+
+    trial = json.loads(next((place.out / "trials").glob("*/trial.json")).read_text())
+    assert trial["noise"]["sleeps"] > 0
+    assert trial["noise"]["late_p50_ns"] <= trial["noise"]["late_p99_ns"] <= trial["noise"]["late_max_ns"]
+    assert [process["involuntary"] is not None for process in trial["processes"]] == [False, True, True]

@@ -13,6 +13,7 @@ OK: Final = 0x0
 USER_ALREADY_LOGGED_IN: Final = 0x100
 NOT_INITIALIZED: Final = 0x190
 ALREADY_INITIALIZED: Final = 0x191
+_CKF_INTERFACE_FORK_SAFE: Final = 0x1
 NO_ROOM: Final = frozenset({0x2, 0x31, 0xB1, 0x201})
 """CKR_HOST_MEMORY, CKR_DEVICE_MEMORY, CKR_SESSION_COUNT, CKR_TOKEN_RESOURCE_EXCEEDED: there may be too little of it."""
 
@@ -57,3 +58,19 @@ def tallied(tally: Counter[str]) -> str:
 def sentence(text: str) -> str:
     """With a large first letter; the others stay."""
     return text[:1].upper() + text[1:]
+
+
+def hands_on(claims: Seen) -> bool:
+    """Whether the interface that was used claims CKF_INTERFACE_FORK_SAFE: a child has copies of sessions and login."""
+    used = claims.facts.get("function list")
+    asked = next((call for call in claims.of("process", "C_GetInterfaceList") if call.ckr == OK), None)
+    return any(
+        each["name"] == "PKCS 11" and each["version"] == used and each["flags"] & _CKF_INTERFACE_FORK_SAFE
+        for each in (asked.facts.get("interfaces") or () if asked is not None else ())
+    )
+
+
+def told_before(seen: Seen, who: str) -> str:
+    """What C_Initialize had answered to a process that went on without CKR_OK; "" where it was CKR_OK or not called."""
+    ckr = seen.answer(who, "C_Initialize")
+    return f"C_Initialize had answered {ckr_name(ckr)}" if ckr else ""

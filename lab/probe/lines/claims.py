@@ -13,6 +13,10 @@ from lab.probe.repeats import repeated_nonces, repeated_random
 from lab.probe.seen import Call, Seen
 from lab.record.names import MECHANISM, ckr_name
 
+_NOT_LOGGED_IN: Final = 0x101
+_NO_MECHANISM: Final = frozenset({0x54, 0x62, 0x63, 0x70, 0x71})
+"""CKR_FUNCTION_NOT_SUPPORTED, CKR_KEY_SIZE_RANGE, CKR_KEY_TYPE_INCONSISTENT, CKR_MECHANISM_INVALID and _PARAM_INVALID:
+answers that say something of the mechanism. Others may have reasons of the key's or the token's own."""
 _CKF_RNG: Final = 0x1
 _CKF_LOGIN_REQUIRED: Final = 0x4
 _CKF_HW: Final = 0x1
@@ -51,6 +55,8 @@ def random_as_claimed(seen: Seen) -> Judgement:
     if None in answers:
         return Judgement("violates", f"{told} {how_they_ended(seen, badly_ended(seen, 'process'))}.")
     works = OK in answers
+    if not works and claimed and _NOT_LOGGED_IN in answers[-1:]:
+        return Judgement("not-exercised", told)  # C_Login was refused
     if works == claimed:
         return Judgement("conforms", told)
     return Judgement("violates" if claimed else "undefined", told)
@@ -89,9 +95,12 @@ def mechanism_as_claimed(seen: Seen) -> Judgement:
     outcome = "worked" if bad is None else f"gave {_answer(bad)} ({bad.name})"
     if bad is None and wrong:
         outcome = "gave a wrong signature"
+    speaks = bad is None or bad.ckr in _NO_MECHANISM
     if asked.ckr != OK:
         told = f"C_GetMechanismInfo of {name} answered {_answer(asked)}; signing {outcome}."
-        return Judgement("violates" if bad is None else "conforms", told)
+        if bad is None or asked.ckr is None:
+            return Judgement("violates", told)
+        return Judgement("conforms" if speaks and asked.ckr in _NO_MECHANISM else "not-exercised", told)
     facts = asked.facts
     claims, bits = bool(facts["flags"] & _CKF_SIGN), int(re.sub(r"\D", "", facts["key"]))
     where = "in hardware (CKF_HW)" if facts["flags"] & _CKF_HW else "in software (no CKF_HW)"
@@ -100,6 +109,10 @@ def mechanism_as_claimed(seen: Seen) -> Judgement:
         f"{facts['max_key']}; signing with {facts['key']} {outcome}."
     )
     fits = not facts["max_key"] or facts["min_key"] <= bits <= facts["max_key"]
+    if bad is not None and bad.ckr is None:
+        return Judgement("violates", told)
+    if not speaks:
+        return Judgement("not-exercised", told)
     right = bad is None and not wrong
     return Judgement("conforms" if right == (claims and fits) else "violates", told)
 

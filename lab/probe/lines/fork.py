@@ -13,15 +13,21 @@ from lab.probe.lines.answers import (
     USER_ALREADY_LOGGED_IN,
     answer,
     calls,
+    hands_on,
     listed,
+    told_before,
 )
 from lab.probe.lines.endings import harm
 from lab.probe.seen import Call, Seen, death
+from lab.record.names import ckr_name
 
 APPLICATIONS: Final = "PKCS #11 v2.20, 6.6.1 Applications and processes (v2.40: usage guide)"
 OWNERS: Final = "PKCS #11 v2.20, 6.7 Sessions, 6.7.3 (v2.40: usage guide)"
 
 
+HANDED_ON: Final = (
+    "By CKF_INTERFACE_FORK_SAFE, which the interface claims, a child has copies of its parent's sessions and login."
+)
 NOT_ALLOWED: Final = Judgement("not-exercised", "It takes a session object, which may not be made on this token.")
 
 
@@ -58,7 +64,7 @@ def parent_after_uses(seen: Seen, ends: Seen) -> Judgement:
     return Judgement("undefined", "; ".join(harmed.values()) + f". Unharmed after {len(looked) - len(harmed)} others.")
 
 
-def child_initialize(seen: Seen) -> Judgement:
+def child_initialize(seen: Seen, claims: Seen) -> Judgement:
     call = next(iter(seen.of("child", "C_Initialize")), None)
     if call is None:
         return NOT_SEEN
@@ -66,28 +72,37 @@ def child_initialize(seen: Seen) -> Judgement:
         return Judgement("conforms", "C_Initialize of the child answered CKR_OK.")
     if call.ckr is None:
         return Judgement("violates", f"C_Initialize: {death(seen, 'child') or 'it never returned'}.")
-    return Judgement("violates", f"C_Initialize of the child answered {answer(call)}.")
+    told = f"C_Initialize of the child answered {answer(call)}."
+    return went_on(told, claims) if call.ckr == ALREADY_INITIALIZED else Judgement("violates", told)
 
 
-def child_login(seen: Seen) -> Judgement:
+def went_on(told: str, claims: Seen) -> Judgement:
+    """What a child has of its parent's: open where the module has claimed that it hands on copies (v3.0, 3.6)."""
+    return Judgement("undefined", f"{told} {HANDED_ON}") if hands_on(claims) else Judgement("violates", told)
+
+
+def child_login(seen: Seen, claims: Seen) -> Judgement:
     """A child that has not logged in must not be logged in."""
+    if parents := seen.answer("parent", "C_Login"):
+        return Judgement("not-exercised", f"C_Login of the parent answered {ckr_name(parents)}.")
     state = next(iter(seen.of("child", "C_GetSessionInfo")), None)
     login = next(iter(seen.of("child", "C_Login")), None)
     if _initialized(seen) is None or state is None or state.ckr != OK:
         return NOT_SEEN if state is None else _refused(state)
     if state.facts["logged_in"]:
         then = f", and C_Login answered {answer(login)}" if login else ""
-        return Judgement("violates", f"A new session of the child was logged in before any C_Login of the child{then}.")
+        told = f"A new session of the child was logged in before any C_Login of the child{then}."
+        return went_on(_after(seen, told), claims)
     if login is None:
         return NOT_SEEN
     if login.ckr == USER_ALREADY_LOGGED_IN:
-        return Judgement("violates", "C_Login of the child answered CKR_USER_ALREADY_LOGGED_IN.")
+        return went_on(_after(seen, "C_Login of the child answered CKR_USER_ALREADY_LOGGED_IN."), claims)
     if login.ckr != OK:
         return Judgement("violates", f"C_Login of the child: {death(seen, 'child') or answer(login)}.")
     return Judgement("conforms", "A new session of the child was not logged in, and C_Login answered CKR_OK.")
 
 
-def old_handles(seen: Seen) -> Judgement:
+def old_handles(seen: Seen, claims: Seen) -> Judgement:
     """They were used before the child had opened any session, so no number could be its own."""
     who = "child with old handles"
     made = [call for call in seen.of(who) if call.name != "C_Initialize"]
@@ -95,13 +110,13 @@ def old_handles(seen: Seen) -> Judgement:
         return NOT_SEEN
     taken = [call.name for call in made if call.ckr == OK]
     if taken:
-        return Judgement("violates", f"{listed(taken)} of the child took the parent's session handle.")
+        return went_on(_after(seen, f"{listed(taken)} of the child took the parent's session handle."), claims)
     if any(call.ckr is None for call in made):
         return Judgement("violates", f"{death(seen, who) or f'{made[-1].name} of the {who} never returned'}.")
     return Judgement("conforms", "; ".join(f"{call.name}: {answer(call)}" for call in made) + ".")
 
 
-def session_objects(seen: Seen) -> Judgement:
+def session_objects(seen: Seen, claims: Seen) -> Judgement:
     made = seen.of("parent", "C_CreateObject")[-1:]
     if not made:
         return NOT_SEEN if not seen.of("child") else NOT_ALLOWED
@@ -113,7 +128,8 @@ def session_objects(seen: Seen) -> Judgement:
     if search.ckr != OK:
         return _refused(search)
     if search.facts["session_objects_of_the_parent"]:
-        return Judgement("violates", "C_FindObjects of the child found the session object that its parent created.")
+        told = "C_FindObjects of the child found the session object that its parent created."
+        return went_on(_after(seen, told), claims)
     return Judgement("conforms", "C_FindObjects of the child did not find the parent's session object.")
 
 
@@ -121,6 +137,12 @@ def _initialized(seen: Seen, who: str = "child") -> Call | None:
     """The child's C_Initialize where it was answered so that the child goes on."""
     call = next(iter(seen.of(who, "C_Initialize")), None)
     return call if call is not None and call.ckr in (OK, ALREADY_INITIALIZED) else None
+
+
+def _after(seen: Seen, told: str) -> str:
+    """With what C_Initialize had answered before, where it was not CKR_OK: the one may come of the other."""
+    before = told_before(seen, "child")
+    return f"{told} {before}." if before else told
 
 
 def _refused(call: Call) -> Judgement:
@@ -155,6 +177,7 @@ LINES: Final = (
         APPLICATIONS,
         "child-initialize",
         child_initialize,
+        also=("claims",),
     ),
     Line(
         "child-login-state",
@@ -164,6 +187,7 @@ LINES: Final = (
         APPLICATIONS,
         "child-initialize",
         child_login,
+        also=("claims",),
     ),
     Line(
         "child-old-handles",
@@ -173,6 +197,7 @@ LINES: Final = (
         OWNERS,
         "child-initialize",
         old_handles,
+        also=("claims",),
     ),
     Line(
         "child-session-objects",
@@ -182,5 +207,6 @@ LINES: Final = (
         OWNERS,
         "child-initialize",
         session_objects,
+        also=("claims",),
     ),
 )

@@ -6,12 +6,19 @@ from collections.abc import Callable
 from typing import Final
 
 from lab.probe.line import NOT_SEEN, Judgement, Line, Verdict
-from lab.probe.lines.answers import ALREADY_INITIALIZED, answer
-from lab.probe.lines.endings import harm, work
-from lab.probe.lines.fork import APPLICATIONS
+from lab.probe.lines.answers import (
+    ALREADY_INITIALIZED,
+    OK,
+    USER_ALREADY_LOGGED_IN,
+    answer,
+    told_before,
+)
+from lab.probe.lines.endings import harm, named, work
+from lab.probe.lines.fork import APPLICATIONS, went_on
 from lab.probe.seen import Seen, death
 
 _STARTS: Final = ("C_Initialize", "C_Login")
+_GOES_ON: Final = (ALREADY_INITIALIZED, USER_ALREADY_LOGGED_IN)
 _FINALIZE: Final = "PKCS #11 v2.40 base, 5.4 C_Finalize; v2.20, 6.6.1"
 
 
@@ -20,18 +27,43 @@ def unharmed(scenes: tuple[str, ...], otherwise: Verdict) -> Callable[[Seen], Ju
 
     def judge(seen: Seen) -> Judgement:
         found = {scene: harm(seen, scene) for scene in scenes}
-        harmed = [what for what in found.values() if what]
-        if harmed:
-            return Judgement(otherwise, "; ".join(harmed) + ".")
         looked = [scene for scene, what in found.items() if what is not None]
+        if harmed := [scene for scene in looked if found[scene]]:
+            words = [f"{found[scene]}{_before(seen, scene)}" for scene in harmed]
+            if spared := [scene for scene in looked if not found[scene]]:
+                words.append(f"unharmed after {' / '.join(spared)}")
+            return Judgement(otherwise, "; ".join(words) + ".")
         if not looked:
             return NOT_SEEN
-        # Killing itself is what such a child is for; dying in another way is its own harm, not its parent's.
-        odd = [death(seen, f"child ({scene})") for scene in looked if "SIG" not in scene]
-        after = f"After {' / '.join(looked)} of a child, the parent's sessions were there and logged in, and it signed."
-        return Judgement("conforms", " ".join([after, *(f"But {what}." for what in odd if what)]))
+        missed = {scene: why for scene in looked if (why := _missed(seen, scene))}
+        reached = [scene for scene in looked if scene not in missed]
+        if not reached:
+            return Judgement("not-exercised", "; ".join(missed.values()) + ".")
+        signed = ", and it signed" if any(seen.of(named("parent after", scene), "C_Sign") for scene in reached) else ""
+        after = f"After {' / '.join(reached)} of a child, the parent's sessions were there and logged in{signed}."
+        return Judgement("conforms", " ".join([after, *(f"But {what}." for what in missed.values())]))
 
     return judge
+
+
+def _before(seen: Seen, scene: str) -> str:
+    told = told_before(seen, named("child", scene))
+    return f" (the child's {told})" if told else ""
+
+
+def _missed(seen: Seen, scene: str) -> str:
+    """Why a child did not do what its scene is for: it was refused, or it died in another way. "" where it did."""
+    who, end = named("child", scene), seen.end(named("child", scene))
+    refused = next((c for c in seen.of(who) if c.ckr and c.ckr not in _GOES_ON and c.name != "C_Finalize"), None)
+    if refused is not None:
+        return f"{who}: {refused.name} answered {answer(refused)}"
+    if "SIG" not in scene:
+        return death(seen, who)
+    # Killing itself is what such a child is for.
+    if end is None or end.words != f"died of {scene}":
+        return death(seen, who) or f"{who} did not come to it"
+    amid = any(call.name == "C_Sign" and call.ckr is None for call in seen.of(who))
+    return "" if amid else f"{who} was not amid C_Sign"
 
 
 def beside(seen: Seen) -> Judgement:
@@ -44,10 +76,13 @@ def beside(seen: Seen) -> Judgement:
     if parent.ckr != 0:
         problems.append(work(seen, "parent (beside)") or "")
     if any(problems):
-        return Judgement("violates", "; ".join(filter(None, problems)) + ".")
+        return Judgement("violates", "; ".join(filter(None, problems)) + f"{_before(seen, 'beside')}.")
     calls = [f"{call.name} {answer(call)}" for call in seen.of("child (beside)") if call.name in _STARTS]
     times = parent.facts["times"]
-    return Judgement("conforms", f"The child signed ({', '.join(calls)}) while its parent signed {times} times.")
+    told = f"The child signed ({', '.join(calls)}) while its parent signed {times} times."
+    if seen.answer("child (beside)", "C_Initialize") not in (None, OK):
+        return Judgement("undefined", f"{told} It had no context of its own: it worked in its parent's.")
+    return Judgement("conforms", told)
 
 
 def reload(seen: Seen) -> Judgement:
@@ -73,17 +108,19 @@ def work_after_finalize(seen: Seen) -> str | None:
     return work(rest, who)
 
 
-def grandchild(scene: str) -> Callable[[Seen], Judgement]:
-    def judge(seen: Seen) -> Judgement:
+def grandchild(scene: str) -> Callable[[Seen, Seen], Judgement]:
+    def judge(seen: Seen, claims: Seen) -> Judgement:
         who = f"grandchild ({scene})"
         found = work(seen, who)
         if found is None:
             return NOT_SEEN
         problems = [found, harm(seen, scene) or "", _child_afterwards(seen, scene)]
-        if seen.answer(who, "C_Initialize") == ALREADY_INITIALIZED:
-            problems.insert(0, f"C_Initialize of the {who} answered CKR_CRYPTOKI_ALREADY_INITIALIZED")
+        refused = f"C_Initialize of the {who} answered CKR_CRYPTOKI_ALREADY_INITIALIZED"
+        inherits = seen.answer(who, "C_Initialize") == ALREADY_INITIALIZED
         if any(problems):
-            return Judgement("violates", "; ".join(filter(None, problems)) + ".")
+            return Judgement("violates", "; ".join(filter(None, [refused if inherits else "", *problems])) + ".")
+        if inherits:
+            return went_on(f"{refused}.", claims)
         return Judgement("conforms", "The grandchild initialised, logged in and signed; those above it were unharmed.")
 
     return judge
@@ -116,7 +153,7 @@ LINES: Final = (
     ),
     _parent(
         "parent-after-child-exit",
-        "_exit and exit of a child: the parent afterwards",
+        "a child exits, at once or after work: the parent afterwards",
         _OTHERS,
         ("_exit", "exit", "work, exit"),
     ),
@@ -155,6 +192,7 @@ LINES: Final = (
         "grandchildren",
         grandchild("child has not initialised"),
         needs_key=True,
+        also=("claims",),
     ),
     Line(
         "grandchild-of-initialized",
@@ -165,5 +203,6 @@ LINES: Final = (
         "grandchildren",
         grandchild("child has initialised"),
         needs_key=True,
+        also=("claims",),
     ),
 )

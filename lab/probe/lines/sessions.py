@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from lab.probe.line import Judgement, Line
-from lab.probe.lines.answers import OK, sentence
+from lab.probe.lines.answers import NO_ROOM, OK, sentence
 from lab.probe.lines.endings import badly_ended, how_they_ended, not_ready
 from lab.probe.seen import Call, Seen
 from lab.record.names import ckr_name
@@ -26,11 +26,13 @@ def session_limit(seen: Seen) -> Judgement:
     if opening.ckr == OK:
         return Judgement("not-exercised", f"{count} sessions were opened and none refused; more were not tried.")
     told = f"After {count} sessions C_OpenSession answered {ckr_name(opening.ckr)}."
-    return Judgement("conforms" if opening.ckr == _SESSION_COUNT else "violates", told)
+    if opening.ckr == _SESSION_COUNT:
+        return Judgement("conforms", told)
+    return Judgement("undefined" if opening.ckr in NO_ROOM else "violates", told)
 
 
 def claimed_limit(seen: Seen) -> Judgement:
-    """As many as ulMaxSessionCount says, and no more."""
+    """No more than ulMaxSessionCount says."""
     opening, most = _opening(seen, again=False), _claimed(seen)
     if opening is None or opening.ckr is None:
         return not_ready(seen, "process")
@@ -40,8 +42,8 @@ def claimed_limit(seen: Seen) -> Judgement:
         return Judgement("undefined" if refused else "conforms", f"ulMaxSessionCount tells no limit; {opened}.")
     if count > most:
         return Judgement("violates", f"ulMaxSessionCount says {most}; {opened}.")
-    if refused and count < most:
-        return Judgement("violates", f"ulMaxSessionCount says {most}; {opened} ({ckr_name(opening.ckr)}).")
+    if refused and count < most:  # a maximum, and no promise: others may have the rest
+        return Judgement("undefined", f"ulMaxSessionCount says {most}; {opened} ({ckr_name(opening.ckr)}).")
     if refused:
         return Judgement("conforms", f"ulMaxSessionCount says {most}; {opened}.")
     return Judgement("not-exercised", f"ulMaxSessionCount says {most}; {opened}; more were not tried.")
@@ -100,7 +102,11 @@ def after_death(seen: Seen) -> Judgement:
     slow = bool(seen.facts.get("successor was slow"))
     if slow:
         told += " There was no time for more."
-    return Judgement("conforms" if (opened >= held or slow) and not counted else "violates", told)
+    if counted:
+        return Judgement("violates", told)
+    if opened >= held or slow:
+        return Judgement("conforms", told)
+    return Judgement("undefined", f"{told} When they are given back is left open; it was waited for 1 s.")
 
 
 def _opening(seen: Seen, again: bool) -> Call | None:

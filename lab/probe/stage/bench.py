@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import itertools
+import mmap
 import os
 import select
 import signal
@@ -16,7 +17,7 @@ from typing import Any, Final, TypeVar
 
 from lab.native.cryptoki import AttributeValue, CryptokiError, NotAModule
 from lab.probe.order import StageOrder
-from lab.probe.seen import say
+from lab.probe.seen import PIN_REFUSED, say
 from lab.probe.stage.module import CKA_CLASS, CKA_LABEL, CKO_PRIVATE_KEY, Module
 from lab.probe.stage.pristine import Pristine
 from lab.process.beside import Beside, end_all, start_all
@@ -48,6 +49,7 @@ class Bench:
         self.key = 0
         self.programs: list[Beside] = []  # what the token needs, running
         self._pristine: Pristine | None = None
+        self._pin_refused = mmap.mmap(-1, 1)  # anonymous, shared with all that are forked
         self._numbers = itertools.count()
         self._signed = itertools.count()
 
@@ -76,11 +78,18 @@ class Bench:
         try:
             result = made()
         except CryptokiError as error:
+            if name == "C_Login" and error.ckr in PIN_REFUSED:
+                self._pin_refused[0] = 1
             where = {} if error.function == name else {"in": error.function}
             os.write(EVENTS, say(answered=number, pid=pid, ckr=error.ckr, facts=where))
             return None
         os.write(EVENTS, say(answered=number, pid=pid, ckr=0, facts=describe(result) if describe else {}))
         return result
+
+    @property
+    def must_not_log_in(self) -> bool:
+        """Whether one more try of the PIN may lock a token that is somebody else's: the right one was refused."""
+        return not self.order.may_create and bool(self._pin_refused[0])
 
     def answer(self, name: str, made: Callable[[], object], who: str | None = None, **facts: Any) -> int:
         """Makes one call; its CKR code."""
@@ -211,9 +220,9 @@ class Bench:
         """Has a parent of its own, which maps the module for itself, do something: what it breaks ends with it.
 
         Names of its processes and facts have the scene's name after them: `parent (exit)`, `child (exit)`. After
-        several that hung there is no further one.
+        several that hung, or a refusal of the right PIN, there is no further one.
         """
-        if self.hangs >= _MOST_HANGS:
+        if self.hangs >= _MOST_HANGS or self.must_not_log_in:
             return
         self._start_afresh()
         self.scene = f" ({scene})"

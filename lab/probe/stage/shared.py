@@ -84,7 +84,7 @@ def _fork_meanwhile(bench: Bench) -> list[Child]:
     until_s = time.monotonic() + _FORKING_S
     hung = False
     for number in range(min(CHILDREN, bench.order.children)):
-        if children and time.monotonic() > until_s and not hung:
+        if (children and time.monotonic() > until_s and not hung) or bench.must_not_log_in:
             break
         children.append(bench.fork(f"child {number}", work))
         hung |= not children[-1].has_ended(_AFTER_A_HANG_S if hung else bench.patience_s)

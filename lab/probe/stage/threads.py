@@ -14,6 +14,7 @@ from functools import partial
 from typing import Final
 
 from lab.native.cryptoki import CryptokiError, Locking
+from lab.probe.seen import PIN_REFUSED
 from lab.probe.stage.bench import Bench
 from lab.probe.stage.gate import Gate
 from lab.probe.stage.randomness import BYTES, draw, say_family
@@ -29,12 +30,9 @@ _LOGIN_ROUNDS_ELSEWHERE: Final = 2
 _TIMES: Final = 40
 """Of a loop, where there is time."""
 
-_PIN_REFUSED: Final = frozenset({0xA0, 0xA1, 0xA2, 0xA3, 0xA4})
-"""CKR_PIN_INCORRECT, _INVALID, _LEN_RANGE, _EXPIRED, _LOCKED."""
-
 
 def initialize_in_threads(bench: Bench) -> None:
-    """All threads call C_Initialize at once; C_Finalize, and again."""
+    """All threads call C_Initialize at once; C_Finalize, and again. At last the process does so alone, too late."""
 
     def does() -> None:
         module, until_s = bench.module, _loop_until_s(bench)
@@ -44,6 +42,7 @@ def initialize_in_threads(bench: Bench) -> None:
                 break
             bench.answer("C_Finalize", module.finalize)
         _finds_token(bench)
+        bench.answer("C_Initialize", bench.initialize)
 
     _in_process(bench, does)
 
@@ -65,7 +64,7 @@ def login_in_threads(bench: Bench) -> None:
             answers: list[int] = []
             _together(len(sessions), partial(_log_in, bench, sessions, number, answers))
             # a token that takes the right PIN for a wrong one may count tries, and lock
-            if time.monotonic() > until_s or number == rounds or not _PIN_REFUSED.isdisjoint(answers):
+            if time.monotonic() > until_s or number == rounds or not PIN_REFUSED.isdisjoint(answers):
                 break
             bench.answer("C_Logout", partial(module.logout, next(iter(sessions.values()))))
 

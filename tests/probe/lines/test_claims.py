@@ -7,7 +7,8 @@ import pytest
 from lab.probe.seen import Seen
 from tests.probe.made_up import OK, call, calls, died, judge, random, signature
 
-NOT_SUPPORTED, NO_RNG, NOT_INITIALIZED, NOT_LOGGED_IN, KEY_TYPE, MECHANISM_INVALID = (
+GENERAL_ERROR, NOT_SUPPORTED, NO_RNG, NOT_INITIALIZED, NOT_LOGGED_IN, KEY_TYPE, MECHANISM_INVALID = (
+    0x5,
     0x54,
     0x121,
     0x190,
@@ -54,6 +55,7 @@ def test_a_minor_version_is_told_in_hundredths() -> None:
         (RNG, [NOT_LOGGED_IN, OK], "conforms"),
         (0, [NO_RNG, NO_RNG], "conforms"),
         (RNG, [NO_RNG, NO_RNG], "violates"),
+        (RNG, [NOT_LOGGED_IN], "not-exercised"),
         (RNG, [NOT_SUPPORTED], "violates"),
         (RNG, [None], "violates"),
         (0, [OK, OK], "undefined"),
@@ -89,7 +91,7 @@ def test_private_objects_are_there_when_they_should_be(flags: int, private: bool
     assert judge("login-as-claimed", Seen(made)).verdict == verdict
 
 
-def signing(flags: int = SIGN, most: int = 521, answer: int = OK, asked: int = OK, right: bool = True) -> Seen:
+def signing(flags: int = SIGN, most: int = 521, answer: int | None = OK, asked: int = OK, right: bool = True) -> Seen:
     facts = {"min_key": 112, "max_key": most, "flags": flags} if asked == OK else {}
     made = (
         call("process", "C_GetMechanismInfo", asked, mechanism=0x1041, key="ec-p256", **facts),
@@ -111,6 +113,9 @@ def signing(flags: int = SIGN, most: int = 521, answer: int = OK, asked: int = O
         (signing(asked=MECHANISM_INVALID), "violates"),
         (signing(0, answer=MECHANISM_INVALID), "conforms"),
         (signing(asked=MECHANISM_INVALID, answer=MECHANISM_INVALID), "conforms"),
+        (signing(asked=GENERAL_ERROR, answer=GENERAL_ERROR), "not-exercised"),  # nothing works
+        (signing(answer=NOT_LOGGED_IN), "not-exercised"),  # says nothing of the mechanism
+        (signing(0, answer=None), "violates"),
         (Seen(), "not-exercised"),
     ],
 )

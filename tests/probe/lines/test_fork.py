@@ -79,6 +79,13 @@ CASES: list[tuple[str, Seen, Verdict, str]] = [
     ),
     ("child-login-state", seen(CHILD, ("child", "C_GetSessionInfo", 0x30)), "not-exercised", "CKR_DEVICE_ERROR"),
     ("child-login-state", seen(CHILD), "not-exercised", "Nothing"),
+    ("child-login-state", seen(("parent", "C_Login", 0xA0), CHILD, STATE), "not-exercised", "CKR_PIN_INCORRECT"),
+    (
+        "child-login-state",
+        seen(("child", "C_Initialize", ALREADY_INITIALIZED), ("child", "C_GetSessionInfo", 0, {"logged_in": True})),
+        "violates",
+        "C_Initialize had answered CKR_CRYPTOKI_ALREADY_INITIALIZED.",
+    ),
     ("child-old-handles", seen(OLD, (*OLD[:1], "C_SignInit", INVALID)), "conforms", "HANDLE_INVALID"),
     ("child-old-handles", seen(OLD, (*OLD[:1], "C_SignInit", 0)), "violates", "C_SignInit"),
     ("child-old-handles", seen(OLD, (*OLD[:1], "C_SignInit", None)), "violates", "C_SignInit of the child"),
@@ -110,6 +117,59 @@ CASES: list[tuple[str, Seen, Verdict, str]] = [
     ("parent-after-child-finalize", seen(*looked_after("finalize")), "conforms", "After finalize"),
     ("parent-after-child-finalize", seen(*looked_after("finalize", NOT_INITIALIZED)), "undefined", "NOT_INITIALIZED"),
     ("parent-after-child-exit", seen(*looked_after("exit")), "conforms", "After exit"),
+    ("parent-after-child-exit", seen(*looked_after("exit")), "conforms", "were there and logged in."),
+    (
+        "parent-after-child-exit",
+        seen(*looked_after("exit"), ("parent after (exit)", "C_Sign", 0)),
+        "conforms",
+        "logged in, and it signed.",
+    ),
+    (
+        "parent-after-child-exit",
+        seen(
+            ("child (work, exit)", "C_Initialize", ALREADY_INITIALIZED),
+            *looked_after("work, exit", DEVICE_ERROR),
+            *looked_after("exit"),
+        ),
+        "violates",
+        "(the child's C_Initialize had answered CKR_CRYPTOKI_ALREADY_INITIALIZED); unharmed after exit",
+    ),
+    (
+        "parent-after-child-exit",
+        seen(("child (work, exit)", "C_Login", DEVICE_ERROR), *looked_after("work, exit")),
+        "not-exercised",
+        "C_Login answered CKR_DEVICE_ERROR",
+    ),
+    (
+        "parent-after-child-crash",
+        seen(
+            *looked_after("SIGKILL"),
+            ("child (SIGKILL)", "C_Sign", None),
+            ends=(End("child (SIGKILL)", 1, "signal", 9),),
+        ),
+        "conforms",
+        "After SIGKILL of a child",
+    ),
+    (
+        "parent-after-child-crash",
+        seen(
+            *looked_after("SIGKILL"),
+            ("child (SIGKILL)", "C_Login", DEVICE_ERROR),
+            ends=(End("child (SIGKILL)", 1, "exit"),),
+        ),
+        "not-exercised",
+        "C_Login answered CKR_DEVICE_ERROR",
+    ),
+    (
+        "parent-after-child-crash",
+        seen(
+            *looked_after("SIGKILL"),
+            ("child (SIGKILL)", "C_Login", None),
+            ends=(End("child (SIGKILL)", 1, "signal", 11),),
+        ),
+        "not-exercised",
+        "died of SIGSEGV in C_Login",
+    ),
     ("parent-after-child-exit", seen(*looked_after("exit", DEVICE_ERROR)), "violates", "CKR_DEVICE_ERROR"),
     ("parent-after-child-exit", seen(*looked_after("exit", 0, False)), "violates", "no longer logged in"),
     (
@@ -143,6 +203,16 @@ CASES: list[tuple[str, Seen, Verdict, str]] = [
         "signed 9 times",
     ),
     ("child-works-beside", seen(SIGNS, *WORKED, *looked_after("beside")), "violates", "no signature"),
+    (
+        "child-works-beside",
+        seen(
+            SIGNS,
+            ("child (beside)", "C_Initialize", ALREADY_INITIALIZED),
+            outputs=(signature("child (beside)", 1, b"a"),),
+        ),
+        "undefined",
+        "no context of its own",
+    ),
     (
         "child-works-beside",
         seen(SIGNS, *WORKED, outputs=(signature("child (beside)", 1, b"a", False),)),
@@ -242,8 +312,14 @@ CASES: list[tuple[str, Seen, Verdict, str]] = [
             ends=(End("child 1", 1, "hang"),),
             outputs=(BUSY_SIGNED,),
         ),
-        "violates",
+        "undefined",
         "1 of 2 children worked; 1 hung; for instance child 1 hung in C_Login",
+    ),
+    (
+        "fork-while-busy",
+        seen(THREAD, BUSY_CHILD, outputs=(signature("child 0", 1, b"a", False),)),
+        "violates",
+        "its signature is wrong",
     ),
     (
         "fork-while-busy",
@@ -276,6 +352,34 @@ def test_a_judge_gives_its_verdict_and_says_what_was_seen(name: str, saw: Seen, 
 
     assert judgement.verdict == verdict
     assert words in judgement.seen
+
+
+INHERITS: list[tuple[str, tuple[Made, ...], tuple[Output, ...]]] = [
+    ("child-initialize", (("child", "C_Initialize", ALREADY_INITIALIZED),), ()),
+    ("child-login-state", (CHILD, ("child", "C_GetSessionInfo", 0, {"logged_in": True})), ()),
+    ("child-old-handles", (OLD, ("child with old handles", "C_SignInit", 0)), ()),
+    (
+        "child-session-objects",
+        (("parent", "C_CreateObject", 0), CHILD, ("child", "C_FindObjects", 0, {"session_objects_of_the_parent": 1})),
+        (),
+    ),
+    ("grandchild-of-initialized", ((GRAND, "C_Initialize", ALREADY_INITIALIZED),), (signature(GRAND, 1, b"a"),)),
+]
+
+
+@pytest.mark.parametrize(("name", "made", "outputs"), INHERITS, ids=[each[0] for each in INHERITS])
+def test_who_claims_to_hand_on_copies_violates_nothing_by_it(
+    name: str, made: tuple[Made, ...], outputs: tuple[Output, ...]
+) -> None:
+    def claims(version: str, flags: int) -> Seen:
+        offered = [{"name": "PKCS 11", "version": version, "flags": flags}]
+        return seen(("process", "C_GetInterfaceList", 0, {"interfaces": offered}), **{"function list": "2.40"})
+
+    def verdict(claimed: Seen) -> Verdict:
+        return judged(BY_NAME[name], seen(*made, outputs=outputs), claimed).verdict
+
+    assert verdict(claims("2.40", 1)) == "undefined"
+    assert {verdict(claims("2.40", 0)), verdict(claims("3.0", 1)), verdict(seen())} == {"violates"}
 
 
 def test_harm_after_an_undefined_use_is_undefined() -> None:

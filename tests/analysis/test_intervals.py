@@ -1,0 +1,125 @@
+"""Intervals of one arm: how often they hold the truth, on data whose truth is known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from scipy import stats
+from scipy.signal import lfilter
+
+from lab.analysis import intervals
+from lab.analysis.course import SLICES, Course
+from lab.analysis.latency import Latency
+from lab.analysis.quantiles import distribution
+from tests.analysis.simulated import trial
+
+TRIALS, OPERATIONS, REPETITIONS, REPLICATES = 12, 400, 200, 300
+PLACES = (np.arange(OPERATIONS) * SLICES // OPERATIONS).astype(np.uint8)
+QUANTILES = (0.5, 0.9, 0.99)
+
+Draw = Callable[[np.random.Generator, int], NDArray[np.float64]]
+"""(random, trials) -> durations in ms, a row for each trial."""
+
+
+def lognormal(random: np.random.Generator, trials: int) -> NDArray[np.float64]:
+    return np.exp(random.normal(0, 0.5, (trials, OPERATIONS)))
+
+
+def bimodal(random: np.random.Generator, trials: int) -> NDArray[np.float64]:
+    slow = random.random((trials, OPERATIONS)) < 0.2
+    return np.where(slow, 5.0, 1.0) * np.exp(random.normal(0, 0.1, slow.shape))
+
+
+def autocorrelated(random: np.random.Generator, trials: int) -> NDArray[np.float64]:
+    noise = random.normal(0, 0.5 * (1 - 0.9**2) ** 0.5, (trials, OPERATIONS + 100))
+    found: NDArray[np.float64] = np.exp(lfilter([1], [1, -0.9], noise, axis=1)[:, 100:])
+    return found
+
+
+def trial_effects(random: np.random.Generator, trials: int) -> NDArray[np.float64]:
+    return lognormal(random, trials) * np.exp(random.normal(0, 0.2, (trials, 1)))
+
+
+@pytest.mark.parametrize("draw", [lognormal, bimodal, autocorrelated, trial_effects])
+def test_intervals_hold_the_true_quantile_in_93_to_97_of_100_runs(draw: Draw) -> None:
+    """The bands are left by chance once in a thousand times where the true coverage is 93 or 97 %."""
+    pool = draw(np.random.default_rng(99), 5000).ravel()
+    truth = np.quantile(pool, QUANTILES) * 1e6
+    random = np.random.default_rng(11)
+    covered = np.zeros(len(QUANTILES), int)
+    for _ in range(REPETITIONS):
+        values = np.rint(draw(random, TRIALS) * 1e6).astype(np.int64)
+        every = distribution(values.ravel())
+        for place, p in enumerate(QUANTILES):
+            ends = intervals.of_quantile(p, [PLACES] * TRIALS, list(values), every, random, REPLICATES)
+            assert ends is not None
+            covered[place] += ends[0] <= truth[place] <= ends[1]
+    least = stats.binom.ppf(0.001, REPETITIONS, 0.93)
+    most = stats.binom.ppf(0.999, REPETITIONS, 0.97)
+    assert all(least <= count <= most for count in covered), covered
+
+
+def test_the_throughput_s_interval_holds_the_true_rate() -> None:
+    random = np.random.default_rng(12)
+    covered = 0
+    for _ in range(REPETITIONS):
+        rates = 400 * np.exp(random.normal(0, 0.1, TRIALS))
+        courses = [Course(done=random.poisson(rate / SLICES, SLICES)) for rate in rates]
+        facts = [trial(np.ones(1), course=course, block=block) for block, course in enumerate(courses)]
+        low, high = intervals.of_arm(facts, Latency(), seed=1)["throughput_hz"]
+        covered += low <= 400 * np.exp(0.1**2 / 2) <= high
+    assert stats.binom.ppf(0.001, REPETITIONS, 0.93) <= covered <= stats.binom.ppf(0.999, REPETITIONS, 0.97)
+
+
+def arm(trials: int, operations: int = OPERATIONS, **changes: Any) -> dict[str, Any]:
+    random = np.random.default_rng(13)
+    facts = []
+    for block in range(1, trials + 1):
+        service = np.rint(1e6 * np.exp(random.normal(0, 0.5, operations))).astype(np.int64)
+        course = Course(PLACES[:operations], service, done=np.bincount(PLACES[:operations], minlength=SLICES))
+        facts.append(trial(service / 1e6, block=block, course=course, **changes))
+    delays = Latency(service=distribution(np.concatenate([each.course.service_ns for each in facts])))
+    return intervals.of_arm(facts, delays, seed=1)
+
+
+def test_an_interval_lies_around_its_figure_and_is_the_same_each_time() -> None:
+    found = arm(12)
+    assert found == arm(12)
+    assert found["service_ms"]["p50"][0] < 1 < found["service_ms"]["p50"][1]
+    assert found["throughput_hz"][0] <= OPERATIONS <= found["throughput_hz"][1]
+    assert found["response_ms"] == {"p50": None, "p90": None, "p99": None}
+
+
+def test_five_trials_and_quantiles_below_their_floor_have_none() -> None:
+    assert arm(5)["service_ms"]["p50"] is None
+    assert arm(5)["throughput_hz"] is None
+    few = arm(6, operations=40)["service_ms"]
+    assert few["p50"] is not None
+    assert few["p99"] is None
+
+
+def test_a_quantile_whose_upper_end_would_lie_above_all_values_has_none() -> None:
+    """300 operations in 6 trials: more than their floor, but a true p99 may well be above the largest of them."""
+    assert arm(6, operations=50)["service_ms"]["p99"] is None
+
+
+def test_half_of_the_operations_tell_nearly_the_same_interval(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where there are very many, a course holds a part of them, and the quantiles are still of all."""
+    values = np.rint(1e6 * trial_effects(np.random.default_rng(14), TRIALS)).astype(np.int64)
+    every = distribution(values.ravel())
+    ends = [
+        intervals.of_quantile(0.5, [PLACES[::step]] * TRIALS, list(values[:, ::step]), every, np.random.default_rng(1))
+        for step in (1, 2)
+    ]
+    assert None not in ends
+    assert ends[1] == pytest.approx(ends[0], rel=0.03)
+
+
+def test_nothing_done_has_no_interval() -> None:
+    assert (
+        intervals.of_arm([trial(np.ones(1), block=block) for block in range(6)], Latency(), 1)["throughput_hz"] is None
+    )
