@@ -48,7 +48,9 @@ RUN_ELSEWHERE = {
     "--key rsa-2048": "tests/commands/test_probe.py",
     "python -m lab trace -- pkcs11-tool --module /usr/lib/softhsm/libsofthsm2.so --test-fork": "tests/trace",
     "python -m lab trace --module /opt/hsm/lib/libpkcs11.so -- /usr/sbin/apache2 -f /etc/my-httpd.conf": "tests/trace",
-    "python -m lab SCENARIO.toml [--out DIR] [--set KEY=VALUE ...] [--dry-run] [--quiet]": "test_exit_status",
+    "python -m lab SCENARIO.toml [--out DIR] [--set KEY=VALUE ...] [--dry-run] [--quiet] [--no-report]": (
+        "test_exit_status"
+    ),
 }
 
 

@@ -72,13 +72,20 @@ def test_each_trial_is_a_dot_at_its_own_figure(reference: Run) -> None:
     first, second = drawn(latency.trials(reference)).axes
     for axes, metric in ((first, "response_ms.p50"), (second, "response_ms.p99")):
         expected = frame.loc[frame["arm"] != "shared", metric].dropna()
-        assert sorted(values(axes.get_lines())) == pytest.approx(sorted(expected))
+        dots = [line for line in axes.get_lines() if line.get_color() != "black"]
+        assert sorted(values(dots)) == pytest.approx(sorted(expected))
+        lines = [line for line in axes.get_lines() if (line.get_color(), line.get_linewidth()) == ("black", 1.6)]
+        quantile = metric.partition(".")[2]
+        own = [reference.summary["arms"][name]["ci"]["response_ms"][quantile] for name in ("per-process", "reinit")]
+        assert [values([line]) for line in lines] == own
 
 
 def test_the_interval_of_an_arm_is_drawn_where_the_summary_has_one() -> None:
-    assert latency.interval_of({"intervals": {"response_ms.p50": [1.0, 2.0]}}, "response_ms.p50") == (1.0, 2.0)
-    assert latency.interval_of({"intervals": {"response_ms.p50": {"ci": [1, 2]}}}, "response_ms.p50") == (1.0, 2.0)
-    assert latency.interval_of({"intervals": {}}, "response_ms.p50") is None
+    arm = {"ci": {"response_ms": {"p50": [1.0, 2.0], "p99": None}, "throughput_hz": [3, 4]}}
+    assert latency.interval_of(arm, "response_ms.p50") == (1.0, 2.0)
+    assert latency.interval_of(arm, "throughput_hz") == (3.0, 4.0)
+    assert latency.interval_of(arm, "response_ms.p99") is None
+    assert latency.interval_of({}, "throughput_hz") is None
     assert latency.interval_of({}, "response_ms.p50") is None
 
 

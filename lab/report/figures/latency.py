@@ -83,6 +83,8 @@ def trials(run: Run) -> Picture | Sentence:
                 low, high = interval
                 axes.plot([low, high], [row + 0.24] * 2, "-", color="black", lw=1.6, solid_capstyle="butt")
                 axes.plot([low, high], [row + 0.24] * 2, "|", color="black", ms=8, mew=1.4)
+                whole = arms[name][metric] if metric in arms[name] else arms[name][of][metric.partition(".")[2]]
+                axes.plot([whole], [row + 0.24], "D", color="black", ms=4)
                 every += [low, high]
             if not values and interval is None:
                 axes.text(0.5, row, "too few operations", transform=axes.get_yaxis_transform(), ha="center", fontsize=8)
@@ -93,7 +95,7 @@ def trials(run: Run) -> Picture | Sentence:
     arm_rows(grid[0], names)
     handles = [Line2D([], [], marker="o", ls="", color="#555555", label="one trial")]
     if drawn:
-        handles.append(Line2D([], [], marker="|", color="black", ms=8, label="95 % interval of the arm"))
+        handles.append(Line2D([], [], marker="D", color="black", ms=4, label="the arm, with its 95 % interval"))
     legend_below(found, handles)
     return found
 
@@ -106,10 +108,11 @@ _LABEL: Final = {
 
 
 def interval_of(arm: Mapping[str, Any], metric: str) -> tuple[float, float] | None:
-    """The arm's 95 % interval of a metric, as its summary has it; None where it has none."""
-    found = (arm.get("intervals") or {}).get(metric)
-    ends = found.get("ci") if isinstance(found, Mapping) else found
-    return (float(ends[0]), float(ends[1])) if ends and None not in ends else None
+    """The arm's own 95 % interval (lab.analysis.intervals), as its summary has it; None where it has none."""
+    family_, _, quantile = metric.partition(".")
+    found = (arm.get("ci") or {}).get(family_)
+    ends = (found or {}).get(quantile) if quantile else found
+    return (float(ends[0]), float(ends[1])) if ends else None
 
 
 def _all_open(arms: Mapping[str, Any]) -> bool:

@@ -6,7 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from lab.report import words
+from lab.report import doubtful, words
+from lab.report.figures.latency import interval_of
 from lab.report.terminal import failure, load, shape, workload
 from lab.report.told.markdown import Told, bullets, plain
 from lab.report.traced import is_trace
@@ -103,6 +104,7 @@ def how_sure(run: Run) -> list[str]:
             f"{counted(decided, 'comparison')} decided: the whole 95 % interval clears the margin that was set "
             "before the run."
         )
+    lines += _intervals(summary["arms"])
     lines += _open([each for each in comparisons if each["verdict"] == "inconclusive"])
     if not comparisons:
         lines.append("Nothing was compared: there is one arm, or the scenario gives no margin.")
@@ -125,6 +127,9 @@ def not_valid(run: Run) -> list[str]:
         if each["verdict"] == "not-comparable" and each["arm"] not in apart[why]:
             apart[why].append(each["arm"])
     lines += _few([f"{_names(who)} cannot be compared: {plain(why)}." for why, who in apart.items() if who], "reason")
+    lines += _few(
+        [f"{plain(arm)}: {plain(what)}; they are kept." for arm, what, _ in doubtful.told(summary["arms"])], "arm"
+    )
     skipped: dict[str, list[str]] = defaultdict(list)
     for name, why in run.skipped.items():
         skipped[why].append(name)
@@ -197,6 +202,18 @@ def _traced(arms: Mapping[str, Any]) -> list[str]:
     return lines
 
 
+def _intervals(arms: Mapping[str, Any]) -> list[str]:
+    """The median of each arm with its own interval, where there are not too many for a sentence."""
+    told = []
+    for name, arm in arms.items():
+        of = "response_ms" if arm["response_ms"]["p50"] is not None else "service_ms"
+        ends = interval_of(arm, f"{of}.p50")
+        if ends is not None:
+            low, high = (significant(end) for end in ends)
+            told.append(f"{plain(name)} {significant(arm[of]['p50'])} ms, {low} to {high}")
+    return [f"Medians with their 95 % intervals: {'; '.join(told)}."] if 0 < len(told) <= _NAMES else []
+
+
 def _open(found: Sequence[Mapping[str, Any]]) -> list[str]:
     """Comparisons without a verdict; where many have one reason it is said once."""
     by_reason: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
@@ -207,13 +224,8 @@ def _open(found: Sequence[Mapping[str, Any]]) -> list[str]:
         if len(same) > _SAME and not why.startswith("the interval"):
             lines.append(f"{len(same)} comparisons are not decided: {plain(why)}.")
         else:
-            lines += [f"Not decided: {plain(words.comparison(each))}{_would_decide(each)}." for each in same]
+            lines += [f"Not decided: {plain(words.comparison(each))}." for each in same]
     return _few(lines, "is not decided", plural="are not decided")
-
-
-def _would_decide(each: Mapping[str, Any]) -> str:
-    blocks = each.get("blocks_to_decide")
-    return f" (about {blocks:,.0f} blocks would decide)" if blocks else ""
 
 
 def _names(names: Sequence[str]) -> str:
