@@ -46,20 +46,29 @@ def lab() -> None:
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override any key, as load.duration_s=1.")
 @click.option("--dry-run", is_flag=True, help="Print the plan and stop.")
 @click.option("--quiet", is_flag=True, help="No progress and no summary: the exit status and the run folder only.")
-def run(scenario: Path, out: Path | None, overrides: tuple[str, ...], dry_run: bool, quiet: bool) -> int:
+@click.option(
+    "--report/--no-report",
+    "page",
+    default=None,
+    help="Write report.html. Default: yes, but not with --quiet.",
+)
+def run(
+    scenario: Path, out: Path | None, overrides: tuple[str, ...], dry_run: bool, quiet: bool, page: bool | None
+) -> int:
     """Run a scenario, judge it, and show what came out."""
     from lab.commands.run import run as run_scenario
 
-    return run_scenario(scenario, out, overrides, dry_run, quiet)
+    return run_scenario(scenario, out, overrides, dry_run, quiet, page)
 
 
 @lab.command()
 @click.argument("run_folder", metavar="RUN", type=click.Path(path_type=Path))
-def report(run_folder: Path) -> int:
-    """Rebuild summary.json from a run folder, and show it. Needs no token."""
+@click.option("--page/--no-page", default=True, help="Whether to write report.html, report.md and figures/, too.")
+def report(run_folder: Path, page: bool) -> int:
+    """Rebuild what a run folder says: summary.json, tables, report.html and figures. Needs no token."""
     from lab.commands.report import report as rebuild_and_show
 
-    return rebuild_and_show(run_folder)
+    return rebuild_and_show(run_folder, page)
 
 
 @lab.command()
@@ -133,6 +142,23 @@ def probe(**options: Any) -> int:
     from lab.commands.probe_options import Options
 
     return probe_command(Options(**options))
+
+
+@lab.command()
+@click.option("--quick", is_flag=True, help="Seconds instead of minutes; the result is not stored.")
+@click.option("--only", multiple=True, metavar="PART", help="Only this part; the result is not stored.")
+@click.option("--keep", type=click.Path(path_type=Path), help="A new folder for the runs. Default: they are removed.")
+@click.option("--quiet", is_flag=True, help="No progress and no table: the exit status and what failed only.")
+def calibrate(quick: bool, only: tuple[str, ...], keep: Path | None, quiet: bool) -> int:
+    """What the lab itself costs on this machine, and how well it recovers answers that are known.
+
+    \b
+    Parts: floor, tap, service, stall, queue, count, same
+    """
+    from lab.commands.calibrate import Options
+    from lab.commands.calibrate import calibrate as calibrate_command
+
+    return calibrate_command(Options(quick, only, keep, quiet))
 
 
 @lab.command()

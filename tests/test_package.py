@@ -18,7 +18,15 @@ def files() -> list[metadata.PackagePath]:
 
 
 @pytest.mark.parametrize(
-    "file", ["native/libtap.so", "native/libdrive.so", "native/rows.def", "native/functions.def", "py.typed"]
+    "file",
+    [
+        "native/libtap.so",
+        "native/libdrive.so",
+        "native/libstub.so",
+        "native/rows.def",
+        "native/functions.def",
+        "py.typed",
+    ],
 )
 def test_what_is_no_python_is_installed_too(file: str, files: list[metadata.PackagePath]) -> None:
     assert f"lab/{file}" in map(str, files)

@@ -104,7 +104,7 @@ def test_a_shipped_scenario_is_reported_the_same_from_a_copy_on_a_machine_withou
     (copy / "summary.json").unlink()
     environment = {**program.environment(), "LAB_SOFTHSM": "/nowhere/libsofthsm2.so", "TMPDIR": os.fspath(tmp_path)}
     done = subprocess.run(
-        program.command("lab", "report", str(copy)),
+        program.command("lab", "report", "--no-page", str(copy)),
         cwd=tmp_path,
         env=environment,
         capture_output=True,

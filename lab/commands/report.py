@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -10,7 +11,9 @@ from lab.record.begun import recover
 from lab.record.folder import claimed, write_json
 from lab.record.run import Run
 from lab.report import token_grid
+from lab.report.calibration import cited
 from lab.report.judging import judge, unchecked_summary
+from lab.report.loaded import Run as Loaded
 from lab.report.tables import FOLDER as TABLES
 from lab.report.tables import write_tables
 from lab.report.traced import is_trace
@@ -19,14 +22,18 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 PICTURE: Final = "overview.png"
+PAGE: Final = "report.html"
 
 
-def report(run_path: Path) -> int:
+def report(run_path: Path, page: bool = True) -> int:
     """Rebuilds all that a run folder says, and shows it; returns the exit status."""
     from rich.console import Console
 
     try:
-        summary = rebuild(run_path, picture=True)
+        run = rebuilt(run_path, picture=True)
+        if page:
+            write_page(run)
+        summary = run.summary
     except (ScenarioError, LabFault) as problem:  # without its scenario nothing can be judged
         lost = not (run_path / "scenario.json").exists()
         because = "scenario.json: is missing" if lost else str(problem).removeprefix(f"{run_path}/")
@@ -38,7 +45,12 @@ def report(run_path: Path) -> int:
     return 0 if summary["valid"] else 1
 
 
-def rebuild(run_path: Path, picture: bool = False) -> dict[str, Any]:
+def rebuild(run_path: Path, picture: bool = False) -> Mapping[str, Any]:
+    """The summary of rebuilt()."""
+    return rebuilt(run_path, picture).summary
+
+
+def rebuilt(run_path: Path, picture: bool = False) -> Loaded:
     """Summarises a run folder: replaces its summary.json, its tables and, where wanted, its picture.
 
     The same folder gives the same bytes. Raises ScenarioError where the path is no run folder, LabFault where its files
@@ -62,14 +74,26 @@ def rebuild(run_path: Path, picture: bool = False) -> dict[str, Any]:
             token_grid.draw(summary, run.path / token_grid.PICTURE)
     except OSError as problem:
         raise LabFault(f"{problem.filename or run.path}: cannot be written ({problem.strerror})") from None
-    return summary
+    return Loaded.of(run, summary, trials)
 
 
-def present(summary: dict[str, Any], run_path: Path, console: Console) -> None:
+def write_page(run: Loaded) -> None:
+    """report.html, report.md and figures/. Raises LabFault where they cannot be written."""
+    from lab.report.page import write  # matplotlib and pandas, which a quiet run does not need
+
+    try:
+        write(run)
+    except OSError as problem:
+        raise LabFault(f"{problem.filename or run.path}: cannot be written ({problem.strerror})") from None
+
+
+def present(summary: Mapping[str, Any], run_path: Path, console: Console) -> None:
     """The summary on the terminal, and where the rest lies."""
     from lab.report.terminal import show
 
     show(summary, console)
-    for what, name in (("picture", PICTURE), ("picture", token_grid.PICTURE), ("tables", TABLES)):
+    if line := cited(run_path, summary):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    for what, name in (("picture", PICTURE), ("picture", token_grid.PICTURE), ("tables", TABLES), ("report", PAGE)):
         if (run_path / name).exists():
             console.print(f"{what}: {run_path / name}", markup=False, highlight=False, soft_wrap=True)

@@ -30,8 +30,11 @@ VALID, INVALID, UNMET, INTERRUPTED = 0, 1, 3, 130
 MANIFEST: Final = "manifest.json"
 
 
-def run(path: Path, out: Path | None, overrides: Sequence[str], dry_run: bool, quiet: bool) -> int:
-    """Returns the exit status. Raises ScenarioError before anything starts, LabFault where the machine gives up."""
+def run(
+    path: Path, out: Path | None, overrides: Sequence[str], dry_run: bool, quiet: bool, page: bool | None = None
+) -> int:
+    """Returns the exit status. page: whether report.html is written; None: where it is not quiet.
+    Raises ScenarioError before anything starts, LabFault where the machine gives up."""
     text = read(path)
     scenario = parse(text, str(path), overrides)
     plan = make(scenario)
@@ -53,7 +56,8 @@ def run(path: Path, out: Path | None, overrides: Sequence[str], dry_run: bool, q
                 fault = _measure(scenario, plan, folder, keeper, interrupt, quiet)
             except ScenarioError as error:  # what could not be known before the tokens were ready
                 raise ScenarioError(f"{path}: {error}") from None
-        return _judge(scenario, folder, interrupt.wanted, fault, quiet)
+        page = not quiet if page is None else page
+        return _judge(scenario, folder, interrupt.wanted, fault, quiet, page)
 
 
 def _usable(scenario: Scenario, file: str, folder: Path) -> Scenario:
@@ -121,18 +125,21 @@ def _close(folder: Path, facts: dict[str, Any]) -> None:
         pass  # a full disk has been, or will be, reported for what matters more
 
 
-def _judge(scenario: Scenario, folder: Path, interrupted: bool, fault: LabFault | None, quiet: bool) -> int:
+def _judge(scenario: Scenario, folder: Path, interrupted: bool, fault: LabFault | None, quiet: bool, page: bool) -> int:
     from lab.analysis.expectations import unmet
-    from lab.commands.report import present, rebuild
+    from lab.commands.report import present, rebuilt, write_page
 
     try:
-        summary = rebuild(folder, picture=not quiet)
+        judged = rebuilt(folder, picture=not quiet)
         run_folder.point_latest(folder)
+        if page and not interrupted and fault is None:  # who interrupts does not want to wait for pictures
+            with Console(stderr=True, quiet=quiet).status("drawing the report"):
+                write_page(judged)
     except (LabFault, OSError) as error:
         if fault is not None:
             raise fault from None  # what went wrong first is what must be mended
         raise LabFault(str(error)) from None
-    console = Console()
+    console, summary = Console(), judged.summary
     if not quiet:
         present(summary, folder, console)
     missed = unmet(summary, scenario.expect)

@@ -19,6 +19,7 @@ from lab.report.words import milliseconds
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 _OUTCOMES: Final = (
     ("ok", "#009E73", ""),
@@ -59,12 +60,21 @@ def draw(summary: Mapping[str, Any], trials: Sequence[TrialFacts], file: Path) -
     """Writes the picture of a summary (DESIGN 6.3) and its trials; the file's ending chooses PNG or SVG."""
     from matplotlib.figure import Figure
 
+    figure = Figure(layout="constrained")
+    fill(figure, summary, trials)
+    figure.savefig(
+        file, dpi=110, bbox_inches="tight", metadata={"Software": None} if file.suffix == ".png" else {"Date": None}
+    )
+
+
+def fill(figure: Figure, summary: Mapping[str, Any], trials: Sequence[TrialFacts]) -> None:
+    """Draws it in an empty figure, whose size it sets."""
     arms = list(summary["arms"])
     told = any(arm["where_ms"] for arm in summary["arms"].values())
     height = 2.4 + max(0.55 * len(arms), 1.2)
     changed = over_time.shown(trials, arms)
     lower = over_time.HEIGHT if changed else 0.0
-    figure = Figure(figsize=(14.5 if told else 11, height + lower), layout="constrained")
+    figure.set_size_inches(14.5 if told else 11, height + lower)
     upper: Any = figure
     if changed:
         upper, below = (row for row in np.ravel(np.asarray(figure.subfigures(2, 1, height_ratios=(height, lower)))))
@@ -81,9 +91,6 @@ def draw(summary: Mapping[str, Any], trials: Sequence[TrialFacts], file: Path) -
         axes.spines[["top", "right"]].set_visible(False)
         axes.tick_params(axis="y", length=0)
     figure.suptitle(title(summary), fontsize="large")
-    figure.savefig(
-        file, dpi=110, bbox_inches="tight", metadata={"Software": None} if file.suffix == ".png" else {"Date": None}
-    )
 
 
 def title(summary: Mapping[str, Any]) -> str:

@@ -123,14 +123,14 @@ def _is_open(arm: Arm) -> bool:
     return load["mode"] == "open" if load else arm["response_ms"].get("max") is not None
 
 
-def _shape(arm: Arm) -> str:
+def shape(arm: Arm) -> str:
     topology = arm["topology"]
     if topology["kind"] is None:
         return words.MISSING
     return f"{topology['kind']} {topology['processes']} x {topology['threads']}"
 
 
-def _policy(arm: Arm) -> str:
+def policy(arm: Arm) -> str:
     if arm["context"] is None:
         if handshakes.external(arm):
             return words.MISSING
@@ -138,7 +138,7 @@ def _policy(arm: Arm) -> str:
     return f"{arm['context']} ({arm['inherit']})" if arm.get("inherit") else str(arm["context"])
 
 
-def _workload(arm: Arm) -> str:
+def workload(arm: Arm) -> str:
     workload = arm["workload"]
     parts = [workload["kind"], workload["key"], workload["mechanism"]]
     if workload.get("driver") not in (None, "native"):
@@ -146,7 +146,7 @@ def _workload(arm: Arm) -> str:
     return " ".join(part for part in parts if part)
 
 
-def _load(arm: Arm) -> str:
+def load(arm: Arm) -> str:
     load = arm.get("load")
     if not load:
         return words.MISSING
@@ -180,12 +180,12 @@ def _reset(arm: Arm) -> str:
 
 
 _SETTINGS: Final[tuple[Line, ...]] = (
-    ("context policy", _policy),
-    ("topology, processes x threads", _shape),
+    ("context policy", policy),
+    ("topology, processes x threads", shape),
     ("session policy", _plain("session")),
     ("locking", _plain("locking")),
-    ("workload", _workload),
-    ("load", _load),
+    ("workload", workload),
+    ("load", load),
     ("start", _plain("start")),
     ("fork point", _plain("fork_point")),
     ("token", _plain("token")),
@@ -269,26 +269,27 @@ def _failures(arms: Mapping[str, Arm], console: Console) -> None:
         return
     for name, arm in arms.items():
         found = arm["failures"]
-        for failure in found[:FAILURES_SHOWN]:
-            line = Text(f"{name}: ", style="bold").append(_failure(failure), style="not bold")
+        for each in found[:FAILURES_SHOWN]:
+            line = Text(f"{name}: ", style="bold").append(failure(each), style="not bold")
             bullet(console, line)
         if len(found) > FAILURES_SHOWN:
             others = words.counted(len(found) - FAILURES_SHOWN, "other kind")
             bullet(console, Text(f"{name}: and {others}, in summary.json"))
 
 
-def _failure(failure: Mapping[str, Any]) -> str:
-    processes = words.counted(failure["processes"], "process", "processes")
-    if failure["layer"] in ("signal", "hang", "exit"):
-        where = f", in {', '.join(failure['functions'])}" if failure.get("functions") else ""
-        return f"{failure['code']} ended {processes}{where if failure['layer'] == 'signal' else ''}"
-    text = f"{failure['code']}, {words.counted(failure['count'], 'time')} in {processes}"
-    functions = sorted(failure.get("functions", {}).items(), key=lambda item: -item[1])
+def failure(found: Mapping[str, Any]) -> str:
+    """One kind of failure as a sentence without its end."""
+    processes = words.counted(found["processes"], "process", "processes")
+    if found["layer"] in ("signal", "hang", "exit"):
+        where = f", in {', '.join(found['functions'])}" if found.get("functions") else ""
+        return f"{found['code']} ended {processes}{where if found['layer'] == 'signal' else ''}"
+    text = f"{found['code']}, {words.counted(found['count'], 'time')} in {processes}"
+    functions = sorted(found.get("functions", {}).items(), key=lambda item: -item[1])
     if functions and functions[0][0] != "-":
         text += f", from {', '.join(name for name, _ in functions[:3])}"
-    if failure.get("side"):
-        text += f", seen by the {failure['side']}"
-    return text + (f" ({failure['setup']:,} in set-up)" if failure.get("setup") else "")
+    if found.get("side"):
+        text += f", seen by the {found['side']}"
+    return text + (f" ({found['setup']:,} in set-up)" if found.get("setup") else "")
 
 
 def _rules(arms: Mapping[str, Arm], console: Console) -> None:

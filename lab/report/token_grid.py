@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from textwrap import wrap
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from rich import box
 from rich.console import Console
@@ -19,6 +19,9 @@ from rich.table import Table
 from rich.text import Text
 
 from lab.report.words import significant
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 TABLE: Final = "tokens.csv"
 PICTURE: Final = "tokens.png"
@@ -190,6 +193,16 @@ def draw(summary: Mapping[str, Any], file: Path) -> bool:
     Each cell says in words what its colour says, so the picture is readable in grey and with any colour vision.
     """
     from matplotlib.figure import Figure
+
+    figure = Figure(layout="constrained")
+    if not fill(figure, summary):
+        return False
+    figure.savefig(file, dpi=110, metadata={"Software": None} if file.suffix == ".png" else {"Date": None})
+    return True
+
+
+def fill(figure: Figure, summary: Mapping[str, Any]) -> bool:
+    """Draws it in an empty figure, whose size it sets; False where there is nothing to draw."""
     from matplotlib.patches import Patch, Rectangle
 
     found = cells(summary)
@@ -197,7 +210,7 @@ def draw(summary: Mapping[str, Any], file: Path) -> bool:
         return False
     rows, columns = list(dict.fromkeys(cell.row for cell in found)), _columns(found)
     tallest = max(len(cell.lines()) for cell in found) + 1
-    figure = Figure(figsize=(2.6 + 2.3 * len(columns), 1.8 + 0.13 * tallest * len(rows)), layout="constrained")
+    figure.set_size_inches(2.6 + 2.3 * len(columns), 1.8 + 0.13 * tallest * len(rows))
     axes = figure.subplots()
     for cell in found:
         x, y = columns.index(cell.policy), rows.index(cell.row)
@@ -222,5 +235,4 @@ def draw(summary: Mapping[str, Any], file: Path) -> bool:
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), fontsize="small", frameon=False)
     marks = "" if summary["valid"] else " (invalid, do not rely on it)"
     figure.suptitle(f"{summary['question'] or summary['scenario']}{marks}", fontsize="large")
-    figure.savefig(file, dpi=110, metadata={"Software": None} if file.suffix == ".png" else {"Date": None})
     return True

@@ -238,7 +238,9 @@ def test_whoever_is_killed_above_it_no_broker_and_no_socket_is_left(
     assert not broker.is_running()
     assert place.leftovers() == []
     if whom == "coordinator":
-        subprocess.run(program.command("lab", "report", str(place.out)), env=program.environment(), check=False)
+        subprocess.run(
+            program.command("lab", "report", "--no-page", str(place.out)), env=program.environment(), check=False
+        )
     (arm,) = place.summary()["arms"].values()
     assert balanced(arm)
     assert arm["ok"] > 0

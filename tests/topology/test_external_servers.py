@@ -132,7 +132,10 @@ def test_the_report_of_such_a_run_is_rebuilt_to_the_byte_and_shows_each_arm(
     out = folder / "runs" / "run"
     before = (out / "summary.json").read_bytes()
     done = subprocess.run(
-        program.command("lab", "report", str(out)), env=program.environment(), capture_output=True, text=True
+        program.command("lab", "report", "--no-page", str(out)),
+        env=program.environment(),
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stderr
     assert (out / "summary.json").read_bytes() == before

@@ -96,7 +96,9 @@ def test_an_interrupted_run_of_handshakes_seals_what_was_measured(
     assert one.arm["ok"] > 0
     assert one.arm["connections"]["join_share"] >= 0.999
     assert place.leftovers() == []
-    reported = subprocess.run(program.command("lab", "report", str(place.out)), env=program.environment(), check=False)
+    reported = subprocess.run(
+        program.command("lab", "report", "--no-page", str(place.out)), env=program.environment(), check=False
+    )
     assert reported.returncode in (0, 1, 130)
     assert place.summary()["arms"]["per-process"]["ok"] == one.arm["ok"]
 
@@ -114,7 +116,9 @@ def test_a_killed_coordinator_leaves_handshakes_that_can_be_reported(
     is_free(port)
     assert shared_memory() <= before
     recorded = sum(claimed(path) for path in place.out.glob("trials/*/connections-*.rows"))
-    reported = subprocess.run(program.command("lab", "report", str(place.out)), env=program.environment(), check=False)
+    reported = subprocess.run(
+        program.command("lab", "report", "--no-page", str(place.out)), env=program.environment(), check=False
+    )
     assert reported.returncode in (0, 1)
     assert place.summary()["partial"] is True
     (one,) = sealed(place).values()

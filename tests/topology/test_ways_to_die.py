@@ -101,7 +101,9 @@ def test_a_killed_coordinator_leaves_its_rows_and_nothing_that_runs(
     assert place.leftovers() == []
     assert list(place.out.glob("trials/*/operations-1.rows"))
     recorded = sum(claimed(path) for path in place.out.glob("trials/*/operations-*.rows"))
-    reported = subprocess.run(program.command("lab", "report", str(place.out)), env=program.environment(), check=False)
+    reported = subprocess.run(
+        program.command("lab", "report", "--no-page", str(place.out)), env=program.environment(), check=False
+    )
     assert reported.returncode in (0, 1)
     summary = place.summary()
     (arm,) = summary["arms"].values()
@@ -174,7 +176,9 @@ def test_a_report_of_a_run_that_is_still_going_leaves_the_running_trial_alone(
 ) -> None:
     running = place.start(scenario(f"blocks = 1\n[topology]\nprocesses = 3\n{OPEN.replace('0.5', '15')}"), "--quiet")
     _wait_for_load(place)
-    subprocess.run(program.command("lab", "report", str(place.out)), env=program.environment(), check=False)
+    subprocess.run(
+        program.command("lab", "report", "--no-page", str(place.out)), env=program.environment(), check=False
+    )
     assert list(place.out.glob("trials/*/operations-1.rows"))
     _, err = running.communicate()
     assert running.returncode == 0, err

@@ -163,7 +163,7 @@ def test_a_killed_lab_leaves_no_process_and_its_rows_can_be_judged(tracing: Trac
     running.communicate()
     assert tracing.place.leftovers() == []
     assert not psutil.pid_exists(daemon)
-    report = program.command("lab", "report", str(tracing.place.out))
+    report = program.command("lab", "report", "--no-page", str(tracing.place.out))
     subprocess.run(report, env=program.environment(), capture_output=True, check=False)
     assert [(p["pid"], p["calls"]) for p in tracing.processes][1] == (daemon, 1)
     assert tracing.place.summary()["partial"]

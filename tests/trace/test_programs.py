@@ -99,7 +99,7 @@ def test_report_says_the_same_from_the_run_folder_alone(tracing: Tracing) -> Non
     before = (tracing.place.out / "summary.json").read_bytes()
     (tracing.place.out / "summary.json").unlink()
     done = subprocess.run(
-        program.command("lab", "report", str(tracing.place.out)),
+        program.command("lab", "report", "--no-page", str(tracing.place.out)),
         env=program.environment(),
         capture_output=True,
         text=True,

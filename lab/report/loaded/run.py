@@ -23,6 +23,8 @@ from lab.report.loaded.place import find
 if TYPE_CHECKING:
     import pandas as pd
 
+    from lab.analysis.facts import TrialFacts
+
 
 def load(path: str | Path | None = None) -> Run:
     """The run at that path; without one, results/latest, or results/reference where there is no latest.
@@ -43,6 +45,13 @@ class Run:
 
     def __init__(self, stored: StoredRun) -> None:
         self._stored = stored
+
+    @staticmethod
+    def of(stored: StoredRun, summary: Mapping[str, Any], trials: Examined) -> Run:
+        """One that was judged just now, as by a report that writes its summary first: it is not judged again."""
+        run = Run(stored)
+        run.__dict__.update(summary=summary, _examined=(trials, []))
+        return run
 
     def __repr__(self) -> str:
         return f"<Run {self.name}: {self.scenario}, {'valid' if self.valid else 'not valid'}>"
@@ -141,6 +150,18 @@ class Run:
         from lab.report.loaded import rows
 
         return rows.calls(self._trials, list(self.arms), self._usable)
+
+    def calls_of(self, trial: int) -> pd.DataFrame:
+        """The rows of `calls` of one trial, without reading the others."""
+        from lab.report.loaded import rows
+
+        mine = [stored for stored in self._trials if stored.record.number == trial]
+        return rows.calls(mine, list(self.arms), self._usable)
+
+    @cached_property
+    def facts(self) -> Mapping[int, TrialFacts]:
+        """What was found in each trial, by its number, for what no DataFrame has."""
+        return {facts.number: facts for _, facts in self._facts}
 
     @cached_property
     def sessions(self) -> pd.DataFrame:

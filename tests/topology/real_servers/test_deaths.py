@@ -78,7 +78,9 @@ def test_a_killed_coordinator_leaves_calls_that_can_be_reported_and_nothing_that
     loaded.running.kill()
     loaded.end()
     out = str(loaded.place.out)
-    reported = subprocess.run(program.command("lab", "report", out), env=program.environment(), check=False)
+    reported = subprocess.run(
+        program.command("lab", "report", "--no-page", out), env=program.environment(), check=False
+    )
     assert reported.returncode in (0, 1)
     assert loaded.place.summary()["partial"] is True
     one = loaded.one()

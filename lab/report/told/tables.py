@@ -1,0 +1,97 @@
+"""The run as tables: arms, comparisons, failures, rules, trials that were left out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from lab.report import words
+from lab.report.terminal import failure, load, policy, shape, workload
+from lab.report.told.markdown import Told, table
+from lab.report.words import count, milliseconds, significant
+
+if TYPE_CHECKING:
+    from lab.report.loaded import Run
+
+
+def settings(run: Run) -> Told:
+    """What each arm was."""
+    rows = [
+        (
+            name,
+            policy(arm),
+            shape(arm),
+            arm["session"] or "",
+            arm["locking"] or "",
+            workload(arm),
+            load(arm),
+            _token(arm),
+        )
+        for name, arm in run.summary["arms"].items()
+    ]
+    return Told(table(("arm", "context", "topology", "sessions", "locking", "workload", "load", "token"), rows))
+
+
+def _token(arm: Any) -> str:
+    from lab.report.token_grid import token_of
+
+    return token_of(arm) if arm["token"] else "none"
+
+
+def outcomes(run: Run) -> Told:
+    """What became of the operations of each arm, and how long they took; quantiles with too few operations are n/a."""
+    rows = []
+    for name, arm in run.summary["arms"].items():
+        of = "response_ms" if arm["response_ms"]["p50"] is not None else "service_ms"
+        times = [milliseconds(arm[of][quantile]) for quantile in ("p50", "p99", "p99.9")]
+        counts = [count(arm[part]) for part in ("planned", "ok", "fail", "info", "shed")]
+        rows.append((name, *counts, of.removesuffix("_ms"), *times, significant(arm["throughput_hz"])))
+    header = ("arm", "planned", "ok", "fail", "info", "shed", "time", "p50, ms", "p99, ms", "p99.9, ms", "per second")
+    return Told(table(header, rows, right=4))
+
+
+def comparisons(run: Run) -> Told:
+    """Every comparison with its interval and verdict."""
+    rows = [
+        (
+            *(words.metric(each["metric"]), f"{each['arm']} / {each['baseline']}", significant(each["ratio"])),
+            "" if not each["ci"] else " to ".join(significant(end) for end in each["ci"]),
+            *(f"{100 * each['margin']:g} %", each["verdict"], each["because"] or ""),
+        )
+        for each in run.summary["comparisons"]
+    ]
+    if not rows:
+        return Told("Nothing was compared: there is one arm, or the scenario gives no margin.")
+    return Told(table(("metric", "arms", "ratio", "95 % interval", "margin", "verdict", "because"), rows))
+
+
+def failures(run: Run) -> Told:
+    """Every kind of failure of each arm."""
+    rows = [
+        (name, each["layer"], failure(each)) for name, arm in run.summary["arms"].items() for each in arm["failures"]
+    ]
+    return Told(table(("arm", "layer", "what"), rows) if rows else "Nothing failed.")
+
+
+def rules(run: Run) -> Told:
+    """Rules that are broken or could not be judged, with the evidence; and how many of each arm hold."""
+    rows = [
+        (name, rule, each["verdict"], each["evidence"])
+        for name, arm in run.summary["arms"].items()
+        for rule, each in arm["rules"].items()
+        if each["verdict"] in ("violates", "undefined")
+    ]
+    kept = sum(each["verdict"] == "conforms" for arm in run.summary["arms"].values() for each in arm["rules"].values())
+    idle = sum(
+        each["verdict"] == "not-exercised" for arm in run.summary["arms"].values() for each in arm["rules"].values()
+    )
+    told = f"{words.counted(kept, 'rule')} kept and {idle:,} not exercised, over all arms."
+    return Told(f"{table(('arm', 'rule', 'verdict', 'evidence'), rows)}\n\n{told}" if rows else told)
+
+
+def excluded(run: Run) -> Told:
+    """Trials that no time was read from, with the reason."""
+    frame = run.trials[~run.trials["usable"]]
+    if frame.empty:
+        return Told("None.")
+    rows = [(each["trial"], each["arm"], each["block"], each["why_not"]) for _, each in frame.iterrows()]
+    return Told(table(("trial", "arm", "block", "why"), rows))
