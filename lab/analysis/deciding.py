@@ -50,7 +50,6 @@ def blocks_to_decide(differences: NDArray[np.float64], margin: float, metrics: i
     seen = differences.size
     if seen < 2:
         return None
-    from scipy import stats  # half a second of every report, where most have nothing to decide
 
     mean, spread = float(differences.mean()), likely_spread(differences)
     error = np.maximum(spread, 1e-12) / np.sqrt(_BLOCKS)
