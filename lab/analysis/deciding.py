@@ -45,10 +45,11 @@ def blocks_to_decide(differences: NDArray[np.float64], margin: float, metrics: i
     differences: the log-ratios of the blocks that were seen, at least two. margin: as a fraction. metrics: how many
     are judged together.
     """
+    from scipy import stats  # half a second of every report, where most have nothing to decide
+
     seen = differences.size
     if seen < 2:
         return None
-    from scipy import stats  # half a second of every report, where most have nothing to decide
 
     mean, spread = float(differences.mean()), likely_spread(differences)
     error = np.maximum(spread, 1e-12) / np.sqrt(_BLOCKS)
