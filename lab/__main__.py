@@ -145,6 +145,23 @@ def probe(**options: Any) -> int:
 
 
 @lab.command()
+@click.option("--quick", is_flag=True, help="Seconds instead of minutes; the result is not stored.")
+@click.option("--only", multiple=True, metavar="PART", help="Only this part; the result is not stored.")
+@click.option("--keep", type=click.Path(path_type=Path), help="A new folder for the runs. Default: they are removed.")
+@click.option("--quiet", is_flag=True, help="No progress and no table: the exit status and what failed only.")
+def calibrate(quick: bool, only: tuple[str, ...], keep: Path | None, quiet: bool) -> int:
+    """What the lab itself costs on this machine, and how well it recovers answers that are known.
+
+    \b
+    Parts: floor, tap, service, stall, queue, count, same
+    """
+    from lab.commands.calibrate import Options
+    from lab.commands.calibrate import calibrate as calibrate_command
+
+    return calibrate_command(Options(quick, only, keep, quiet))
+
+
+@lab.command()
 def tokens() -> int:
     """Which token kinds and bridges work here, and what to install for the others."""
     from lab.commands.tokens import tokens as show_tokens

@@ -58,6 +58,7 @@ LONGEST_FIRST: Final = (
     "tests/topology/test_bridge_locking.py",
     "tests/native/test_serving_tokens.py",
     "tests/native/test_tap_failures.py",
+    "tests/commands/test_calibrate.py",
     "tests/commands/test_tokens.py",
     "tests/test_docs.py",
     "tests/topology/test_real_servers.py",

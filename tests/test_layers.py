@@ -27,6 +27,7 @@ DIRECTIONS: dict[str, set[str]] = {
     "trace": {"native", "record", "tokens", "topology"},
     "probe": {"native", "process", "record", "tokens", "topology"},
     "analysis": {"record"},
+    "calibration": {"analysis", "native", "plan", "process", "record", "scenario", "tokens", "topology"},
     "report": {"analysis", "probe", "record", "scenario"},
 }
 EVERYBODY_S = {"errors", "program"}
@@ -81,7 +82,7 @@ IMPURE_METHODS = {  # of pathlib.Path, whose class itself is only a name
 RESERVED = {
     "pkcs11": {"lab.worker", "lab.tokens.probe"},
     "pandas": {"lab.report"},
-    "lab.native.cryptoki": {"lab.native", "lab.worker", "lab.tokens", "lab.probe"},
+    "lab.native.cryptoki": {"lab.native", "lab.worker", "lab.tokens", "lab.probe", "lab.calibration.tap_turns"},
 }
 NAMELESS = {"common", "helper", "helpers", "misc", "util", "utils"}
 MOST_LINES = 400

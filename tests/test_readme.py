@@ -36,17 +36,21 @@ RUN_HERE = {
 }
 RUN_ELSEWHERE = {
     "script/test": "runs these tests",
+    "python -m lab schema > scenario.schema.json": "the same as without a file, above, and tests/test_schema.py",
     "script/run scenarios/shared-vs-per-process.toml": "test_the_first_command_of_the_readme_measures",
     "python -m lab compare RUN RUN [--out DIR]": "tests/commands/test_compare.py",
     "python -m lab trace [--out DIR] [--module PATH] [--bridge BRIDGE] [--quiet] -- COMMAND ...": "tests/trace",
+    "python -m lab calibrate [--quick] [--only PART] [--keep DIR] [--quiet]": "tests/commands/test_calibrate.py",
+    "python -m lab calibrate": "the same, and its parts in tests/calibration",
     "python -m lab probe --token KIND | --module PATH ...": "tests/commands/test_probe.py",
     "python -m lab probe --token softhsm --reset-on-fork": "tests/commands/test_probe.py",
     "python -m lab probe --module /opt/hsm/lib/libpkcs11.so --token-label LABEL --pin-env HSM_PIN --key-label KEY "
     "--key rsa-2048": "tests/commands/test_probe.py",
     "python -m lab trace -- pkcs11-tool --module /usr/lib/softhsm/libsofthsm2.so --test-fork": "tests/trace",
     "python -m lab trace --module /opt/hsm/lib/libpkcs11.so -- /usr/sbin/apache2 -f /etc/my-httpd.conf": "tests/trace",
-    "python -m lab SCENARIO.toml [--out DIR] [--set KEY=VALUE ...] [--dry-run] [--quiet] "
-    "[--no-report]": "test_exit_status",
+    "python -m lab SCENARIO.toml [--out DIR] [--set KEY=VALUE ...] [--dry-run] [--quiet] [--no-report]": (
+        "test_exit_status"
+    ),
 }
 
 

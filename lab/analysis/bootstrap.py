@@ -23,7 +23,6 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 REPLICATES: Final = 1000
 LEVEL: Final = 0.95
@@ -55,6 +54,8 @@ def deviations(y: Sums, x: Sums, random: np.random.Generator, replicates: int = 
         starts = random.integers(slices, size=(replicates, number), dtype=np.uint16)
         found += scale * flat[drawn[:, place, None] * slices + starts].sum(axis=1)
     if shrunk:
+        from scipy import stats  # half a second of every report, where most have too few trials
+
         found *= float(stats.t.ppf((1 + LEVEL) / 2, trials - 1) / stats.norm.ppf((1 + LEVEL) / 2))
     return np.asarray(found / x.sum(), dtype=np.float64)
 

@@ -114,7 +114,7 @@ def compare(
             _Tested.of(Comparison(metric, baseline, arm, margin, "inconclusive"), figures, seed)
             for metric, margin in margins.items()
         ]
-        found += [_judged(each, doubt(each.found.metric, baseline, arm)) for each in _corrected(tested)]
+        found += [_judged(each, doubt) for each in _corrected(tested)]
     return found
 
 
@@ -245,13 +245,21 @@ def _corrected(tested: Sequence[_Tested]) -> list[_Tested]:
     ]
 
 
-def _judged(tested: _Tested, doubt: str | None) -> Comparison:
+def _judged(tested: _Tested, doubt: Doubt) -> Comparison:
     """With its verdict."""
+    try:
+        return _with_verdict(tested, doubt)
+    except Exception as problem:  # as above
+        because = f"judging failed with {type(problem).__name__}: {problem}"
+        return replace(tested.found, verdict="not-comparable", because=because)
+
+
+def _with_verdict(tested: _Tested, doubt: Doubt) -> Comparison:
     found, differences = tested.found, tested.differences
     if differences is None or found.ci is None or found.p_adjusted is None:
         return found
-    if doubt:
-        return replace(found, because=doubt)
+    if why := doubt(found.metric, found.baseline, found.arm):
+        return replace(found, because=why)
     verdict = verdict_of(found.ci, found.margin, found.metric in _MORE_IS_FASTER)
     because = None
     if verdict == "inconclusive":

@@ -20,7 +20,6 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from lab.analysis.signflip import LEAST_BLOCKS
 
@@ -46,9 +45,12 @@ def blocks_to_decide(differences: NDArray[np.float64], margin: float, metrics: i
     differences: the log-ratios of the blocks that were seen, at least two. margin: as a fraction. metrics: how many
     are judged together.
     """
+    from scipy import stats  # half a second of every report, where most have nothing to decide
+
     seen = differences.size
     if seen < 2:
         return None
+
     mean, spread = float(differences.mean()), likely_spread(differences)
     error = np.maximum(spread, 1e-12) / np.sqrt(_BLOCKS)
     edge = math.log1p(margin)
@@ -63,6 +65,8 @@ def blocks_to_decide(differences: NDArray[np.float64], margin: float, metrics: i
 
 def likely_spread(differences: NDArray[np.float64]) -> float:
     """The upper confidence limit of their standard deviation."""
+    from scipy import stats  # as above
+
     free = differences.size - 1
     spread = float(differences.std(ddof=1))
     return spread * math.sqrt(free / float(stats.chi2.ppf(1 - CONFIDENCE, free)))
@@ -71,5 +75,7 @@ def likely_spread(differences: NDArray[np.float64]) -> float:
 @lru_cache
 def _students(level: float) -> NDArray[np.float64]:
     """Half-widths of intervals in standard errors, for each number of blocks."""
+    from scipy import stats  # as above
+
     found: NDArray[np.float64] = np.asarray(stats.t.ppf(1 - level / 2, _BLOCKS - 1))
     return found

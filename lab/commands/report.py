@@ -11,6 +11,7 @@ from lab.record.begun import recover
 from lab.record.folder import claimed, write_json
 from lab.record.run import Run
 from lab.report import token_grid
+from lab.report.calibration import cited
 from lab.report.judging import judge, unchecked_summary
 from lab.report.loaded import Run as Loaded
 from lab.report.tables import FOLDER as TABLES
@@ -91,6 +92,8 @@ def present(summary: Mapping[str, Any], run_path: Path, console: Console) -> Non
     from lab.report.terminal import show
 
     show(summary, console)
+    if line := cited(run_path, summary):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
     for what, name in (("picture", PICTURE), ("picture", token_grid.PICTURE), ("tables", TABLES), ("report", PAGE)):
         if (run_path / name).exists():
             console.print(f"{what}: {run_path / name}", markup=False, highlight=False, soft_wrap=True)

@@ -25,6 +25,11 @@ def broker() -> Path:
     return _built("broker")
 
 
+def stub() -> Path:
+    """Path of the built PKCS#11 module of known service, for calibration. Raises LabFault as library() does."""
+    return _built("libstub.so")
+
+
 @cache
 def _built(file: str) -> Path:
     """In a checkout, Python finds the sources first and what is built lies in the installed package: both are tried."""

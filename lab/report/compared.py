@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from lab.analysis.across_runs import FIRST, SECOND
-from lab.report import words
+from lab.report import doubtful, words
 from lab.report.side_by_side import Arm, Line, grid
 from lab.report.terminal import STYLE, bullet
 from lab.report.words import count, milliseconds, significant
@@ -38,6 +38,7 @@ def show(found: Mapping[str, Any], console: Console) -> None:
     _differences(found, console)
     for arm, sides in found["arms"].items():
         grid(console, arm, {FIRST: sides["a"], SECOND: sides["b"]}, _lines(sides))
+    _doubtful(found, console)
     _comparisons(found, console)
 
 
@@ -56,6 +57,19 @@ def _differences(found: Mapping[str, Any], console: Console) -> None:
         bullet(console, Text(f"and {len(told) - DIFFERENCES_SHOWN} more, in compare.json"))
     if not told and not found["unknown"]:
         console.print("  nothing that is known")
+
+
+def _doubtful(found: Mapping[str, Any], console: Console) -> None:
+    lines = [
+        f"{arm} in {name}: {what}{f' ({evidence})' if evidence else ''}"
+        for name in (FIRST, SECOND)
+        for arm, what, evidence in doubtful.told({arm: sides[name.lower()] for arm, sides in found["arms"].items()})
+    ]
+    if lines:
+        console.print()
+        console.print(Text(doubtful.TITLE, style="bold"))
+    for line in lines:
+        bullet(console, Text(line))
 
 
 def _short(value: Any) -> str:

@@ -152,6 +152,14 @@ def test_an_exception_while_judging_is_not_comparable(monkeypatch: pytest.Monkey
     assert (found.verdict, found.because) == ("not-comparable", "judging failed with FloatingPointError: overflow")
 
 
+def test_an_exception_after_the_test_is_not_comparable_either() -> None:
+    def doubt(metric: str, baseline: str, arm: str) -> str | None:
+        raise KeyError(arm)
+
+    found = compare(["a", "b"], {"a": trials([1.0] * 6), "b": trials([1.0] * 6, "b")}, P50, 1, doubt)[0]
+    assert (found.verdict, found.because) == ("not-comparable", "judging failed with KeyError: 'b'")
+
+
 def test_an_arm_that_lost_its_workers_is_not_compared_by_its_survivors() -> None:
     lost = ProcessFacts(started=4, crashed=3, hung=0, pss_mib=(), workers=4, failed=3)
     kept = ProcessFacts(started=4, crashed=0, hung=0, pss_mib=(), workers=4, failed=0)

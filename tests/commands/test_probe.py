@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -10,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import pytest
 
 from lab import program
@@ -178,8 +180,9 @@ def test_an_untidy_module_is_examined_as_any_other(what: str, probed: Probed) ->
 
 def _until_a_stage_runs(place: Place, running: subprocess.Popen[str]) -> None:
     for process in place.watched(running):
-        if "lab.probe.stage" in " ".join(process.cmdline()):
-            return
+        with contextlib.suppress(psutil.NoSuchProcess):  # it has just ended
+            if "lab.probe.stage" in " ".join(process.cmdline()):
+                return
 
 
 def test_what_was_seen_before_an_interrupt_is_kept_and_marked(probed: Probed) -> None:

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from lab.probe.line import Judgement, Line
-from lab.probe.lines.telling import OK, badly_ended, how_they_ended, not_ready
+from lab.probe.lines.answers import OK
+from lab.probe.lines.endings import badly_ended, how_they_ended, not_ready
 from lab.probe.repeats import repeated_nonces, repeated_random
 from lab.probe.seen import Call, Seen
 from lab.record.names import MECHANISM, ckr_name

@@ -6,7 +6,7 @@ from collections import defaultdict
 from typing import Final
 
 from lab.probe.line import NOT_SEEN, Judgement, Line
-from lab.probe.lines.words import (
+from lab.probe.lines.answers import (
     ALREADY_INITIALIZED,
     NOT_INITIALIZED,
     OK,
@@ -14,10 +14,10 @@ from lab.probe.lines.words import (
     answer,
     calls,
     hands_on,
-    harm,
     listed,
     told_before,
 )
+from lab.probe.lines.endings import harm
 from lab.probe.seen import Call, Seen, death
 from lab.record.names import ckr_name
 

@@ -6,17 +6,15 @@ from collections.abc import Callable
 from typing import Final
 
 from lab.probe.line import NOT_SEEN, Judgement, Line, Verdict
-from lab.probe.lines.fork import APPLICATIONS, went_on
-from lab.probe.lines.words import (
+from lab.probe.lines.answers import (
     ALREADY_INITIALIZED,
     OK,
     USER_ALREADY_LOGGED_IN,
     answer,
-    harm,
-    named,
     told_before,
-    work,
 )
+from lab.probe.lines.endings import harm, named, work
+from lab.probe.lines.fork import APPLICATIONS, went_on
 from lab.probe.seen import Seen, death
 
 _STARTS: Final = ("C_Initialize", "C_Login")

@@ -12,7 +12,8 @@ from functools import partial
 from typing import Final
 
 from lab.probe.line import Judgement, Line
-from lab.probe.lines.telling import badly_ended, counted, how_they_ended, listed, not_ready, sentence, tallies
+from lab.probe.lines.answers import counted, sentence, tallied, tallies
+from lab.probe.lines.endings import badly_ended, how_they_ended, not_ready
 from lab.probe.repeats import PROOF, repeated_nonces, repeated_random
 from lab.probe.seen import Output, Seen
 from lab.record.names import ckr_name
@@ -101,20 +102,20 @@ def _nothing(seen: Seen, kind: str, name: str) -> Judgement:
     if not calls:
         return not_ready(seen, "parent" if kind == "child" else "process")
     if tally := Counter({told: times for told, times in tallies(seen).items() if told.startswith(f"{name} ")}):
-        return Judgement("not-exercised", f"{listed(tally)}.{_others(seen, kind)}")
+        return Judgement("not-exercised", f"{tallied(tally)}.{_others(seen, kind)}")
     refusals = Counter(f"{call.name} {ckr_name(call.ckr)}" for call in calls if call.ckr)
     if {call.ckr for call in calls} == {_NOT_INITIALIZED} and not seen.cut_off:
         who = len({call.who for call in calls})
-        return Judgement("conforms", f"{who} of {who} {_PLURAL[kind]} were refused: {listed(refusals)}.")
+        return Judgement("conforms", f"{who} of {who} {_PLURAL[kind]} were refused: {tallied(refusals)}.")
     if kind == "thread" and not refusals:
         return not_ready(seen, "process")
-    return Judgement("not-exercised", f"{listed(refusals) or 'None came to it'}.{_others(seen, kind)}")
+    return Judgement("not-exercised", f"{tallied(refusals) or 'None came to it'}.{_others(seen, kind)}")
 
 
 def _too_few(seen: Seen, kind: str, makers: set[str]) -> Judgement:
     last = {call.who: call for call in seen.calls if call.ckr and call.who.startswith(kind) and call.who not in makers}
     refusals = Counter(f"{call.name} {ckr_name(call.ckr or 0)}" for call in last.values())
-    told = f" The others: {listed(refusals)}." if refusals else ""
+    told = f" The others: {tallied(refusals)}." if refusals else ""
     return Judgement("not-exercised", f"Only {', '.join(makers)} was given any.{told}{_others(seen, kind)}")
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 from lab.probe.line import Judgement, Line
-from lab.probe.lines.telling import NO_ROOM, OK, badly_ended, how_they_ended, not_ready, sentence
+from lab.probe.lines.answers import NO_ROOM, OK, sentence
+from lab.probe.lines.endings import badly_ended, how_they_ended, not_ready
 from lab.probe.seen import Call, Seen
 from lab.record.names import ckr_name
 

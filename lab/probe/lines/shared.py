@@ -6,8 +6,9 @@ from collections import Counter
 from typing import Final
 
 from lab.probe.line import NOT_SEEN, Judgement, Line
+from lab.probe.lines.answers import answer, listed
+from lab.probe.lines.endings import harm, work
 from lab.probe.lines.fork import APPLICATIONS
-from lab.probe.lines.words import answer, harm, listed, work
 from lab.probe.seen import Output, Seen, death
 
 _TALKS: Final = ("socket", "pipe", "device")

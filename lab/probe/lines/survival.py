@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from lab.probe.line import NOT_SEEN, Judgement, Line
-from lab.probe.lines.words import OK, calls
+from lab.probe.lines.answers import OK, calls
 from lab.probe.seen import Call, Seen, by_the_book, death
 
 STAGES: Final = (

@@ -6,17 +6,8 @@ from collections import Counter, defaultdict
 from typing import Final
 
 from lab.probe.line import Judgement, Line
-from lab.probe.lines.telling import (
-    NO_ROOM,
-    OK,
-    badly_ended,
-    counted,
-    how_they_ended,
-    listed,
-    not_ready,
-    sentence,
-    tallies,
-)
+from lab.probe.lines.answers import NO_ROOM, OK, counted, sentence, tallied, tallies
+from lab.probe.lines.endings import badly_ended, how_they_ended, not_ready
 from lab.probe.seen import Call, Seen
 from lab.record.names import ckr_name, ckr_number
 
@@ -172,16 +163,16 @@ def _of_loops(seen: Seen) -> tuple[str, str] | None:
         wrong.append(f"{bad[False]} of {bad[False] + bad[True]} signatures are wrong")
     tally = tallies(seen)
     said = (
-        f"{len(loops)} threads: {listed(tally)}."
+        f"{len(loops)} threads: {tallied(tally)}."
         if tally
         else f"{len(loops)} threads; none came to the end of its loop."
     )
     return "; ".join(wrong), said
 
 
-def _answer(tallied: str) -> int:
+def _answer(counted_as: str) -> int:
     """The code of `C_Sign CKR_OK`; -1 for one without a name, which is a vendor's own."""
-    number = ckr_number(tallied.split()[1])
+    number = ckr_number(counted_as.split()[1])
     return -1 if number is None else number
 
 

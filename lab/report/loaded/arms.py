@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,6 +82,7 @@ class ArmSummary:
     sessions_peak: int
     failures: tuple[Failure, ...]
     rules: Mapping[str, Rule]
+    ci: Mapping[str, tuple[float, float]]  # 95 % intervals, by name ("response_ms.p99"), of those that have one
     raw: Mapping[str, Any]
 
     @staticmethod
@@ -118,8 +119,15 @@ class ArmSummary:
             sessions_peak=sessions["peak_total"],
             failures=tuple(_failure(failure) for failure in arm["failures"]),
             rules={rule: _rule(found) for rule, found in arm["rules"].items()},
+            ci=dict(_intervals(arm.get("ci") or {})),
             raw=arm,
         )
+
+
+def _intervals(found: Mapping[str, Any]) -> Iterator[tuple[str, tuple[float, float]]]:
+    for name, within in found.items():
+        parts = within.items() if isinstance(within, Mapping) else [("", within)]
+        yield from ((f"{name}.{part}".rstrip("."), (ends[0], ends[1])) for part, ends in parts if ends)
 
 
 def _failure(found: Mapping[str, Any]) -> Failure:

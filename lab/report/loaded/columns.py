@@ -71,6 +71,8 @@ TRIALS: Final = {
     **_TRIAL,
     **_USABLE,
     "why_not": Column("str", "why it is not usable; empty where it is"),
+    "warmup": Column("category", "flat, warming, slowing or unstable; missing with fewer than 100 operations"),
+    "noise": Column("str", "what else on the machine disturbed it; empty where nothing did, or nobody listened"),
     "planned": Column("int64", "operations planned: ok + fail + info + shed"),
     "ok": Column("int64", "operations that ended well"),
     "fail": Column("int64", "operations that failed"),
@@ -159,6 +161,14 @@ ARMS: Final = {
     **{name: Column("int64", TRIALS[name].meaning) for name in ("planned", "ok", "fail", "info", "shed", "wrong")},
     "throughput_hz": TRIALS["throughput_hz"],
     **{name: column for name, column in TRIALS.items() if "_ms." in name},
+    **{
+        f"{name}.{end}": Column("float64", f"{words} end of the 95 % interval of {name}; NaN where it has none")
+        for name in (
+            *(f"{group}_ms.{quantile}" for group in ("response", "service") for quantile in ("p50", "p90", "p99")),
+            "throughput_hz",
+        )
+        for end, words in (("low", "lower"), ("high", "upper"))
+    },
     "pss_mib": TRIALS["pss_mib"],
     **{
         name: Column("int64", TRIALS[name].meaning)

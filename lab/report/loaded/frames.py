@@ -10,6 +10,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
+from lab.analysis import noise, warmup
 from lab.analysis.facts import TrialFacts
 from lab.analysis.failures import Failure
 from lab.analysis.rules.finding import Finding
@@ -67,14 +68,19 @@ def sessions(judged: Judged, arms: Sequence[str]) -> pd.DataFrame:
 
 def trials(judged: Judged, arms: Sequence[str]) -> pd.DataFrame:
     """One row per trial."""
-    return _from_rows(TRIALS, (_trial(facts) for _, facts in judged), arms)
+    noisy: dict[int, str] = {}
+    for arm in arms:
+        noisy |= noise.disturbed([(facts.number, facts.noise) for _, facts in judged if facts.arm == arm])
+    return _from_rows(TRIALS, (_trial(facts, noisy.get(facts.number, "")) for _, facts in judged), arms)
 
 
-def _trial(facts: TrialFacts) -> tuple[Any, ...]:
+def _trial(facts: TrialFacts, noisy: str) -> tuple[Any, ...]:
     outcomes, figures, processes, opened = facts.outcomes, facts.figures(), facts.processes, facts.sessions
     known: dict[str, Any] = {
         **dict(zip(("trial", "block", "arm", "usable"), _place(facts), strict=True)),
         "why_not": "; ".join((*facts.invalid_because, *(("it was interrupted",) if facts.partial else ()))),
+        "warmup": warmup.label(facts.course),
+        "noise": noisy,
         "planned": outcomes.planned,
         "ok": outcomes.ok,
         "fail": outcomes.fail,
@@ -164,4 +170,7 @@ def _arm(arm: ArmSummary) -> tuple[Any, ...]:
     for name in ("response_ms", "service_ms", "lag_ms"):
         known |= {f"{name}.{quantile}": getattr(known[name], key) for quantile, key in _QUANTILES}
     known |= {f"cold_ms.{step}": value for step, value in arm.cold_ms.items()}
+    known |= {
+        f"{name}.{end}": ends[place] for name, ends in arm.ci.items() for place, end in enumerate(("low", "high"))
+    }
     return tuple(known.get(name) for name in ARMS)

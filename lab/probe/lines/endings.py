@@ -1,57 +1,57 @@
-"""What was seen, in words that judges share. Pure."""
+"""How processes ended, and whether they work, in words that judges share. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Final
 
-from lab.probe.seen import Call, Seen, death
+from lab.probe.line import Judgement
+from lab.probe.lines.answers import ALREADY_INITIALIZED, OK, USER_ALREADY_LOGGED_IN, answer, sentence
+from lab.probe.seen import End, Seen, death
 from lab.record.names import ckr_name
 
-OK: Final = 0x0
-USER_ALREADY_LOGGED_IN: Final = 0x100
-NOT_INITIALIZED: Final = 0x190
-ALREADY_INITIALIZED: Final = 0x191
-_CKF_INTERFACE_FORK_SAFE: Final = 0x1
+_OURS: Final = 70
+"""Exit status of a process that the lab's own code failed (EX_SOFTWARE): nothing of the module's."""
 
 
-def answer(call: Call) -> str:
-    """CKR_OK, or that it never returned; and the call in the midst of it that was refused, where it was another."""
-    if call.ckr is None:
-        return "never returned"
-    inner = call.facts.get("in")
-    return ckr_name(call.ckr) + (f" ({inner})" if inner else "")
+def badly_ended(seen: Seen, kind: str) -> list[End]:
+    """Processes whose name begins so, and that crashed, hung, or ended in the midst of a call."""
+    within = {call.pid for call in seen.calls if call.ckr is None}
+    return [
+        end
+        for end in seen.ends
+        if end.who.startswith(kind) and (end.how != "exit" or (end.pid in within and end.status != _OURS))
+    ]
 
 
-def calls(count: int) -> str:
-    return "1 call" if count == 1 else f"{count} calls"
+def how_they_ended(seen: Seen, ends: Iterable[End]) -> str:
+    """`process 3 died of SIGSEGV in C_Login; process 4 hung in C_Initialize`."""
+    told = []
+    for end in ends:
+        unanswered = list(dict.fromkeys(call.name for call in seen.calls if call.pid == end.pid and call.ckr is None))
+        told.append(f"{end.who} {end.words}{' in ' + ' and '.join(unanswered) if unanswered else ''}")
+    return "; ".join(told)
 
 
-def listed(names: Iterable[str]) -> str:
-    """a, b and c."""
-    *most, last = list(names) or [""]
-    return f"{', '.join(most)} and {last}" if most else last
+def not_ready(seen: Seen, who: str, *but: str) -> Judgement:
+    """Of a process that did not get as far as the line's own calls: the first call that was refused, and how it ended.
+
+    but: calls whose refusal is no obstacle.
+    """
+    refused = next((c for c in seen.calls if c.who == who and c.name not in but and c.ckr not in (None, OK)), None)
+    if refused is not None:
+        return Judgement("not-exercised", f"{sentence(who)}: {refused.name} answered {ckr_name(refused.ckr or 0)}.")
+    ends = [end for end in seen.ends if end.who == who and not end.orderly]
+    if ends:
+        return Judgement("not-exercised", f"It was not reached: {how_they_ended(seen, ends)}.")
+    if seen.cut_off:
+        return Judgement("not-exercised", f"It was not reached: the stage {seen.cut_off}.")
+    return Judgement("not-exercised", "It was not reached.")
 
 
 def named(who: str, scene: str) -> str:
     """A process of a scene; of a stage without scenes, where `scene` is empty."""
     return f"{who} ({scene})" if scene else who
-
-
-def hands_on(claims: Seen) -> bool:
-    """Whether the interface that was used claims CKF_INTERFACE_FORK_SAFE: a child has copies of sessions and login."""
-    used = claims.facts.get("function list")
-    asked = next((call for call in claims.of("process", "C_GetInterfaceList") if call.ckr == OK), None)
-    return any(
-        each["name"] == "PKCS 11" and each["version"] == used and each["flags"] & _CKF_INTERFACE_FORK_SAFE
-        for each in (asked.facts.get("interfaces") or () if asked is not None else ())
-    )
-
-
-def told_before(seen: Seen, who: str) -> str:
-    """What C_Initialize had answered to a process that went on without CKR_OK; "" where it was CKR_OK or not called."""
-    ckr = seen.answer(who, "C_Initialize")
-    return f"C_Initialize had answered {ckr_name(ckr)}" if ckr else ""
 
 
 def harm(seen: Seen, scene: str = "") -> str | None:

@@ -1,0 +1,51 @@
+"""Calibrations as they are stored: results/calibration/<utc>-<machine>.json, of which the newest of a machine counts.
+
+A machine is what the manifest says of it (manifest.machine()): with another kernel, or more memory, it is another one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+from lab.errors import LabFault
+from lab.record import folder as run_folder
+from lab.record.folder import write_json
+
+SCHEMA: Final = 1
+
+
+def calibrations() -> Path:
+    """Their folder, beside the run folders."""
+    return run_folder.RESULTS / "calibration"
+
+
+def store(found: Mapping[str, Any], now: datetime) -> Path:
+    """Writes a calibration (`machine` is in it) to a file of its own, and returns its path. Raises LabFault."""
+    shown = hashlib.sha256(json.dumps(found["machine"], sort_keys=True).encode()).hexdigest()[:8]
+    path = calibrations() / f"{now:%Y%m%dT%H%M%SZ}-{shown}.json"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, {"schema": SCHEMA, **found})
+    except OSError as problem:
+        raise LabFault(f"{path}: cannot be written ({problem.strerror})") from None
+    return path
+
+
+def newest(machine: object) -> dict[str, Any] | None:
+    """The latest calibration of this machine, as manifest.machine() describes it; None where there is none.
+
+    A file that is damaged, or of another schema, is none.
+    """
+    for path in sorted(calibrations().glob("*.json"), reverse=True):
+        try:
+            found = json.loads(path.read_text())
+        except (OSError, ValueError):
+            continue
+        if isinstance(found, dict) and found.get("schema") == SCHEMA and found.get("machine") == machine:
+            return found
+    return None
