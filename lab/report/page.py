@@ -90,7 +90,9 @@ def _without_the_empty(sections: Iterator[Section]) -> Iterator[Section]:
     notes: list[Sentence] = []
     for section in sections:
         if notes and section.level == 2:
-            yield Section(3, "What this run has no figure of", [Told(bullets(plain(note) for note in notes))])
+            yield Section(
+                3, "What this run has no figure of", [Told(bullets(plain(note) for note in dict.fromkeys(notes)))]
+            )
             notes = []
         if section.notes and not any(isinstance(body, Picture) for body in section.bodies):
             notes += section.notes

@@ -181,3 +181,11 @@ def test_what_hardly_differs_is_shown_on_a_decade() -> None:
 def test_a_long_name_breaks_between_its_parts() -> None:
     assert wrapped("softhsm-reset per-process") == "softhsm-reset per-\nprocess"
     assert wrapped("short") == "short"
+
+
+def test_rules_that_one_call_broke_are_one_picture(reference: Run) -> None:
+    (shown,) = rules.timelines(reference)
+    assert "initialize-per-process and own-handles" in drawn(shown).says
+    below = drawn(shown).axes[0].get_xlabel().replace("\n", " ")
+    assert below.count("C_SignInit, which answered CKR_CRYPTOKI_NOT_INITIALIZED") == 1
+    assert "and used session handle 1, which this process had not obtained itself" in below

@@ -29,7 +29,7 @@ def against_size(run: Run) -> Picture | Sentence:
     if not lines:
         return Sentence(
             "Capacity is seen where arms differ in processes or threads and in nothing else; this run has one size "
-            "of each only. scenarios/prefork-worker-event.toml and a [matrix] of topology.processes have several."
+            "of each only. A [matrix] gives several, such as that of scenarios/cost-of-a-context.toml."
         )
     trials = run.trials[run.trials["usable"]]
     found = picture(

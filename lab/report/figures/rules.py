@@ -42,9 +42,22 @@ def broken(run: Run) -> list[tuple[str, str]]:
 
 @drawn
 def timelines(run: Run, most: int = 100) -> Several:
-    """One for each arm and broken rule, `most` of them; a sentence where no call shows it, or no rule is broken."""
-    found = _one_of_each_first(broken(run))
-    return Several(timeline(run, arm, rule) for arm, rule in found[:most]) if found else Several([NONE])
+    """One for each arm and broken rule, `most` of them, but one for all rules that one call broke; a sentence where no
+    call shows it, or no rule is broken."""
+    found: dict[tuple[str, int, float], list[str]] = {}
+    for arm, rule in _one_of_each_first(broken(run)):
+        case = _first_case(run, arm, rule)
+        moment = (arm, -1, float(len(found))) if case is None else (arm, int(case["trial"]), float(case["at_ms"]))
+        found.setdefault(moment, []).append(rule)
+    shown = list(found.items())[:most]
+    return Several(timeline(run, arm, *rules) for (arm, _, _), rules in shown) if shown else Several([NONE])
+
+
+def _first_case(run: Run, arm: str, rule: str) -> Any:
+    """The row of `rules` with it; None where there is none."""
+    frame = run.rules
+    cases = frame[(frame["arm"] == arm) & (frame["rule"] == rule) & (frame["verdict"] == "violates")]
+    return None if cases.empty else cases.iloc[0]
 
 
 def _one_of_each_first(found: list[tuple[str, str]]) -> list[tuple[str, str]]:
@@ -54,22 +67,22 @@ def _one_of_each_first(found: list[tuple[str, str]]) -> list[tuple[str, str]]:
 
 
 @drawn
-def timeline(run: Run, arm: str, rule: str) -> Picture | Sentence:
-    """The calls around the first case of one rule in one arm: a column for each process and thread, time downwards."""
-    frame = run.rules
-    cases = frame[(frame["arm"] == arm) & (frame["rule"] == rule) & (frame["verdict"] == "violates")]
-    did = words.RULE.get(rule, "broke it")
-    if cases.empty:
+def timeline(run: Run, arm: str, rule: str, *also: str) -> Picture | Sentence:
+    """The calls around the first case of one rule in one arm: a column for each process and thread, time downwards.
+
+    also: rules that the same call broke.
+    """
+    case = _first_case(run, arm, rule)
+    if case is None:
         return Sentence(f"{arm} does not break {rule}.")
-    case = cases.iloc[0]
-    told = f"{arm} broke {rule} (it {did}): {case['evidence']}"
+    did = " and ".join(words.RULE.get(each, f"broke {each}") for each in (rule, *also))
+    told = Sentence(f"{arm} broke {rule} (a process {did}): {case['evidence']}")
     calls = run.calls_of(int(case["trial"]))
-    if calls.empty:
-        return Sentence(told)
-    chosen = _chosen(calls, case)
+    chosen = calls if calls.empty else _chosen(calls, case)
     if chosen.empty:
-        return Sentence(told)
-    return _drawn(chosen, case, arm, rule, did)
+        return told
+    evidence = [str(each["evidence"]) for each in (_first_case(run, arm, other) for other in also) if each is not None]
+    return _drawn(chosen, case, arm, (rule, *also), did, evidence)
 
 
 def _points(case: Any, calls: pd.DataFrame) -> list[tuple[int, float]]:
@@ -155,9 +168,13 @@ def _neighbours(calls: pd.DataFrame, window: pd.DataFrame) -> list[int]:
     return [int(process) for part in (same, near) for process in part["process"].unique()[:LANES]]
 
 
-def _drawn(calls: pd.DataFrame, case: Any, arm: str, rule: str, did: str) -> Picture:
-    lines = wrap(str(case["evidence"]), _LINE)[:4]
-    says = f"{arm} broke {rule}: it {did}. {case['evidence']}"
+def _drawn(calls: pd.DataFrame, case: Any, arm: str, rules: tuple[str, ...], did: str, also: list[str]) -> Picture:
+    evidence = str(case["evidence"])
+    lines = wrap(evidence, _LINE)[:4]
+    for other in also:  # the same call, so only what it says besides is told
+        same = next((n for n, pair in enumerate(zip(evidence, other, strict=False)) if len(set(pair)) > 1), 0)
+        lines += wrap("and " + other[same:].lstrip(" ,"), _LINE)[:2]
+    says = f"{arm} broke {' and '.join(rules)}: a process {did}. {evidence}"
     height = 1.05 + 0.16 * len(lines) + 0.235 * len(calls)
     lanes = sorted(calls["lane"].unique().tolist())
     handles = [int(handle) for handle in dict.fromkeys(calls["session"]) if handle]
@@ -166,7 +183,7 @@ def _drawn(calls: pd.DataFrame, case: Any, arm: str, rule: str, did: str) -> Pic
     if letters:
         lines.append("sessions: " + ", ".join(f"{letter} is handle {handle}" for handle, letter in letters.items()))
         height += 0.16
-    found = picture(f"rule-{rule}-{slug(arm)}", says, height)
+    found = picture(f"rule-{rules[0]}-{slug(arm)}", says, height)
     axes = panels(found, 1, 1)[0, 0]
     width = 1.0
     for lane in lanes:
@@ -204,7 +221,8 @@ def _drawn(calls: pd.DataFrame, case: Any, arm: str, rule: str, did: str) -> Pic
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     axes.set_ylabel("ms before and after the case" if calls["it"].any() else "ms since the first call shown")
-    found.suptitle(f"{arm} broke {rule}: a process {did} (trial {case['trial']})", fontsize=10, fontweight="bold")
+    title = "\n".join(wrap(f"{arm} broke {' and '.join(rules)}: a process {did} (trial {case['trial']})", 105))
+    found.suptitle(title, fontsize=10, fontweight="bold")
     axes.set_xlabel("\n".join(lines), fontsize=8, loc="left")
     return found
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from lab.report import words
 from lab.report.terminal import failure, load, policy, shape, workload
 from lab.report.told.markdown import Told, table
+from lab.report.traced import context_of
 from lab.report.words import count, milliseconds, significant
 
 if TYPE_CHECKING:
@@ -44,9 +45,31 @@ def outcomes(run: Run) -> Told:
         of = "response_ms" if arm["response_ms"]["p50"] is not None else "service_ms"
         times = [milliseconds(arm[of][quantile]) for quantile in ("p50", "p99", "p99.9")]
         counts = [count(arm[part]) for part in ("planned", "ok", "fail", "info", "shed")]
-        rows.append((name, *counts, of.removesuffix("_ms"), *times, significant(arm["throughput_hz"])))
-    header = ("arm", "planned", "ok", "fail", "info", "shed", "time", "p50, ms", "p99, ms", "p99.9, ms", "per second")
-    return Told(table(header, rows, right=4))
+        rows.append((name, of.removesuffix("_ms"), *counts, *times, significant(arm["throughput_hz"])))
+    header = ("arm", "time", "planned", "ok", "fail", "info", "shed", "p50, ms", "p99, ms", "p99.9, ms", "per second")
+    return Told(table(header, rows, right=9))
+
+
+def calls(run: Run) -> Told:
+    """How often each PKCS#11 function was called, and how long it took."""
+    rows = [
+        (name, function, count(each["count"]), milliseconds(each["p50"]), milliseconds(each["p99"]))
+        for name, arm in run.summary["arms"].items()
+        for function, each in arm["pkcs11_ms"].items()
+    ]
+    return Told(
+        table(("arm", "function", "count", "p50, ms", "p99, ms"), rows, right=3) if rows else "None was recorded."
+    )
+
+
+def processes(run: Run) -> Told | None:
+    """Of a traced program, each process and how it came by its context; None of any other run."""
+    rows = [
+        (process["process"], process["pid"], process["program"] or "?", count(process["calls"]), context_of(process))
+        for arm in run.summary["arms"].values()
+        for process in (arm.get("traced") or {"processes": ()})["processes"]
+    ]
+    return Told(table(("process", "pid", "program", "calls", "context"), rows)) if rows else None
 
 
 def comparisons(run: Run) -> Told:
