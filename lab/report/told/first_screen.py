@@ -127,8 +127,12 @@ def not_valid(run: Run) -> list[str]:
         if each["verdict"] == "not-comparable" and each["arm"] not in apart[why]:
             apart[why].append(each["arm"])
     lines += _few([f"{_names(who)} cannot be compared: {plain(why)}." for why, who in apart.items() if who], "reason")
-    may_mislead = [f"{plain(arm)}: {plain(what)}; they are kept." for arm, what, _ in doubtful.told(summary["arms"])]
-    lines += _few(may_mislead, "arm")
+    may_mislead = list(doubtful.told(summary["arms"]))
+    if len(may_mislead) > _NAMES:
+        names = list(dict.fromkeys(arm for arm, _, _ in may_mislead))
+        lines.append(f"{_names(names)} have trials that were disturbed or had not settled; they are kept.")
+    else:
+        lines += [f"{plain(arm)}: {plain(what)}; they are kept." for arm, what, _ in may_mislead]
     skipped: dict[str, list[str]] = defaultdict(list)
     for name, why in run.skipped.items():
         skipped[why].append(name)
@@ -145,7 +149,30 @@ def _outcomes(arms: Mapping[str, Any]) -> list[str]:
         kinds = {arms[name]["workload"]["kind"] for name in well}
         what = _WORK.get(kinds.pop(), ("operation", "operations"))[1] if len(kinds) == 1 else "operations"
         lines.append(f"{_names(well)}: all {sum(arms[name]['ok'] for name in well):,} {what} ended well.")
-    return [*lines, *_few([_outcome(name, arm) for name, arm in arms.items() if name not in well], "arm")]
+    alike: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for name, arm in arms.items():
+        if name not in well:
+            none = bool(arm["planned"] and arm["failures"]) and not arm["ok"] and not arm["wrong"]
+            alike[(arm["workload"]["kind"], _worst(arm)["code"]) if none else ("", name)].append(name)
+    others = [
+        _outcome(names[0], arms[names[0]]) if len(names) == 1 else _none(names, arms, kind, code)
+        for (kind, code), names in alike.items()
+    ]
+    return [*lines, *_few(others, "arm")]
+
+
+def _none(names: Sequence[str], arms: Mapping[str, Any], kind: str, code: str) -> str:
+    """Arms of which nothing ended well, for one reason."""
+    planned = sum(arms[name]["planned"] for name in names)
+    many = _WORK.get(kind, ("operation", "operations"))[1]
+    return f"{_names(names)}: **none** of {planned:,} {many} ended well, mostly for {plain(code)}."
+
+
+def _worst(arm: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The most frequent way to die, or else the most frequent error."""
+    deaths = ("signal", "hang", "exit")
+    found: Mapping[str, Any] = min(arm["failures"], key=lambda each: (each["layer"] not in deaths, -each["count"]))
+    return found
 
 
 def _outcome(name: str, arm: Mapping[str, Any]) -> str:
@@ -160,8 +187,7 @@ def _outcome(name: str, arm: Mapping[str, Any]) -> str:
         told = f"all {arm['ok']:,} {many} ended well"
     if arm["wrong"]:
         told += f"; {counted(arm['wrong'], 'signature')} wrong"
-    worst = sorted(arm["failures"], key=lambda each: (each["layer"] not in ("signal", "hang", "exit"), -each["count"]))
-    return f"{plain(name)}: {told}" + (f": {plain(failure(worst[0]))}." if worst else ".")
+    return f"{plain(name)}: {told}" + (f": {plain(failure(_worst(arm)))}." if arm["failures"] else ".")
 
 
 def _rules(arms: Mapping[str, Any]) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from lab.report import words
+from lab.report.figures.drawing import Sentence
 from lab.report.terminal import failure, load, policy, shape, workload
 from lab.report.told.markdown import Told, table
 from lab.report.traced import context_of
@@ -62,14 +63,16 @@ def calls(run: Run) -> Told:
     )
 
 
-def processes(run: Run) -> Told | None:
-    """Of a traced program, each process and how it came by its context; None of any other run."""
+def processes(run: Run) -> Told | Sentence:
+    """Of a traced program, each process and how it came by its context."""
     rows = [
         (process["process"], process["pid"], process["program"] or "?", count(process["calls"]), context_of(process))
         for arm in run.summary["arms"].values()
         for process in (arm.get("traced") or {"processes": ()})["processes"]
     ]
-    return Told(table(("process", "pid", "program", "calls", "context"), rows)) if rows else None
+    if not rows:
+        return Sentence("No program was traced in this run.")
+    return Told(table(("process", "pid", "program", "calls", "context"), rows))
 
 
 def comparisons(run: Run) -> Told:
