@@ -11,11 +11,13 @@ from matplotlib.lines import Line2D
 from lab.report.figures.drawing import Picture, Sentence, drawn, legend_below, log_axis, look, panels, picture, plain
 from lab.report.figures.latency import family
 from lab.report.token_grid import token_of
+from lab.report.words import counted
 
 if TYPE_CHECKING:
     from lab.report.loaded import Run
 
 _SETTINGS: Final = ("context", "session", "locking", "bridge", "server")
+_NOUN: Final = {"processes": ("process", "processes"), "threads": ("thread", "threads")}
 Sizes = dict[str, dict[int, str]]
 """Of each line, by number of processes or threads, the arm."""
 
@@ -60,7 +62,7 @@ def against_size(run: Run) -> Picture | Sentence:
             throughput = metric == "throughput_hz"
             name = of.removesuffix("_ms")
             axes.set(ylabel="operations per second" if throughput else f"{name} time, ms",
-                     title="Throughput" if throughput else f"{name} time, {quantile}")  # fmt: skip
+                     title="Throughput" if throughput else f"{name.capitalize()} time, {quantile}")  # fmt: skip
             if every and throughput:
                 axes.set_ylim(0, 1.1 * max(every))
                 axes.yaxis.set_major_formatter(lambda value, _: plain(value))
@@ -94,7 +96,7 @@ def _lines(arms: Mapping[str, Any], axis: str) -> Sizes:
         parts += [str(arm[key]) for key in _SETTINGS if arm.get(key)]
         workload = arm["workload"]
         parts += [str(workload[key]) for key in ("kind", "key") if workload.get(key)]
-        parts.append(f"{arm['topology'][other]} {other}")
+        parts.append(counted(arm["topology"][other], *_NOUN[other]))
         rate = (arm.get("load") or {}).get("rate_hz")
         parts += [f"{rate:g} Hz"] if rate else []
         found[", ".join(parts)].setdefault(arm["topology"][axis], name)
