@@ -71,6 +71,8 @@ def arm(pair: Pair, name: str, number: int) -> Picture | Sentence:
     number: of the picture, which its file is named after.
     """
     found = [each for each in pair.found["comparisons"] if each["arm"] == name]
+    if not any(figures_of(pair, run, name, each["metric"]) for each in found for run in NAMES):
+        return Sentence(f"{name}: no trial that is whole and valid has a figure that is compared; see its failures.")
     says = (
         f"{name}: each trial of {FIRST} and of {SECOND} as a dot, and the ratio {SECOND} / {FIRST} with its interval."
     )
@@ -159,8 +161,8 @@ def _ratio(axes: Axes, each: Mapping[str, Any]) -> None:
     if each["ci"]:
         axes.plot(ends, [height] * 2, "|", color="black", ms=9, mew=1.4)
     axes.plot([each["ratio"]], [height], "D", color="black", ms=5)
-    axes.annotate(words.ratio(each["ratio"], each["margin"]), (each["ratio"], height), (0, 8), textcoords="offset points",
-                  ha="center", fontsize=8.5)  # fmt: skip
+    said = words.ratio(each["ratio"], each["margin"])
+    axes.annotate(said, (each["ratio"], height), (0, 8), textcoords="offset points", ha="center", fontsize=8.5)
     low, high = min(margin**-_AROUND, *ends), max(margin**_AROUND, *ends)
     if high > 3 * low:
         log_axis(axes.xaxis, [low, high])
@@ -175,4 +177,4 @@ def _ratio(axes: Axes, each: Mapping[str, Any]) -> None:
 def _few_ticks() -> Any:
     from matplotlib.ticker import MaxNLocator
 
-    return MaxNLocator(5)
+    return MaxNLocator(5, steps=[1, 2, 5, 10])  # of which 1 is always one

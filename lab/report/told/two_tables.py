@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from lab.report import words
@@ -63,16 +64,30 @@ def comparisons(pair: Pair) -> Told:
     """Every comparison with its interval, test and verdict."""
     rows = [
         (
-            *(each["arm"], words.metric(each["metric"]), significant(each["ratio"])),
-            "" if not each["ci"] else " to ".join(significant(end) for end in each["ci"]),
-            *(f"{100 * each['margin']:g} %", each["verdict"], " and ".join(map(str, each["trials"]))),
+            *(each["arm"], words.metric(each["metric"]), _ratios(each, [each["ratio"]])),
+            _ratios(each, each["ci"] or []),
+            *(f"{100 * each['margin']:g} %", each["verdict"], ", ".join(map(str, each["trials"]))),
             "" if each["p_adjusted"] is None else f"{each['p_adjusted']:.2g}, {each['method']}",
             each["because"] or "",
         )
         for each in pair.found["comparisons"]
     ]
-    header = ("arm", "metric", "B / A", "95 % interval", "margin", "verdict", "trials", "p adjusted, test", "because")
+    header = (
+        "arm",
+        "metric",
+        "B / A",
+        "95 % interval",
+        "margin",
+        "verdict",
+        "trials of A, B",
+        "p adjusted, test",
+        "because",
+    )
     return Told(table(header, rows))
+
+
+def _ratios(each: Mapping[str, Any], values: Sequence[float | None]) -> str:
+    return " to ".join(words.MISSING if value is None else words.ratio(value, each["margin"]) for value in values)
 
 
 def failures(pair: Pair) -> Told:
