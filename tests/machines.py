@@ -53,6 +53,7 @@ PARTS = {  # variables that name parts which are not in PATH, and the Debian pac
     "LAB_TPM2_ABRMD": "tpm2-abrmd",
     "LAB_ENGINE": "libengine-pkcs11-openssl",
     "LAB_PROVIDER": "pkcs11-provider",
+    "LAB_CHROMIUM": "chromium",
 }
 
 PYTHON = """#!/bin/bash
@@ -135,6 +136,7 @@ def machine(tmp_path: Path) -> Machine:
     (checkout / ".bridges/libp11/pkcs11.so").write_text("")
     (checkout / "lab").mkdir()
     (checkout / "lab/__init__.py").write_text("")
+    (checkout / "notebooks").mkdir()
     for name in ("pyproject.toml", "meson.build"):
         shutil.copy(ROOT / name, checkout)
     tools.mkdir()

@@ -20,12 +20,8 @@ def files() -> list[metadata.PackagePath]:
 @pytest.mark.parametrize(
     "file",
     [
-        "native/libtap.so",
-        "native/libdrive.so",
-        "native/libstub.so",
-        "native/rows.def",
-        "native/functions.def",
-        "py.typed",
+        *("native/libtap.so", "native/libdrive.so", "native/libstub.so", "native/rows.def", "native/functions.def"),
+        *("py.typed", "notebooks/report.ipynb", "report/page.html"),
     ],
 )
 def test_what_is_no_python_is_installed_too(file: str, files: list[metadata.PackagePath]) -> None:

@@ -119,9 +119,8 @@ def not_valid(run: Run) -> list[str]:
         if each["verdict"] == "not-comparable" and each["arm"] not in apart[why]:
             apart[why].append(each["arm"])
     lines += few([f"{listed(who)} cannot be compared: {plain(why)}." for why, who in apart.items() if who], "reason")
-    lines += few(
-        [f"{plain(arm)}: {plain(what)}; they are kept." for arm, what, _ in doubtful.told(summary["arms"])], "arm"
-    )
+    may_mislead = [f"{plain(arm)}: {plain(what)}; they are kept." for arm, what, _ in doubtful.told(summary["arms"])]
+    lines += few(may_mislead, "arm")
     skipped: dict[str, list[str]] = defaultdict(list)
     for name, why in run.skipped.items():
         skipped[why].append(name)
