@@ -74,7 +74,11 @@ def report(run_folder: Path, page: bool) -> int:
 @lab.command()
 @click.argument("first", metavar="RUN", type=click.Path(path_type=Path))
 @click.argument("second", metavar="RUN", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), help="A new folder for compare.json. Default: none is written.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="A new folder for compare.json, report.html, report.md, figures and tables. Default: none is written.",
+)
 def compare(first: Path, second: Path, out: Path | None) -> int:
     """The same scenario in two run folders (two machines, two module versions): the second against the first."""
     from lab.commands.compare import compare as compare_runs

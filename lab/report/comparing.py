@@ -21,7 +21,9 @@ _TOLD: Final = ("run", "scenario", "question", "seed", "valid", "invalid_because
 
 
 @dataclass(frozen=True)
-class _Side:
+class Side:
+    """One of the two runs, judged."""
+
     run: Run
     summary: Mapping[str, Any]
     trials: Examined
@@ -34,8 +36,26 @@ class _Side:
         }
 
 
+@dataclass(frozen=True)
+class Pair:
+    """Two runs, and the second against the first as in compare.json."""
+
+    first: Side
+    second: Side
+    found: dict[str, Any]
+
+    @property
+    def sides(self) -> dict[str, Side]:
+        return {FIRST: self.first, SECOND: self.second}
+
+
 def compared(first: Path, second: Path) -> dict[str, Any]:
-    """The second run against the first, as in compare.json.
+    """What is found of two runs (compare.json). Raises as pair() does."""
+    return pair(first, second).found
+
+
+def pair(first: Path, second: Path) -> Pair:
+    """Judges both runs, and the second against the first.
 
     Raises ScenarioError where the two may not be compared, or one is no run folder: the message says which keys differ.
     """
@@ -44,7 +64,7 @@ def compared(first: Path, second: Path) -> dict[str, Any]:
     started = [(run.manifest.get("started"), run.manifest.get("machine")) for run in runs]
     if first.resolve() == second.resolve() or (started[0][0] is not None and started[0] == started[1]):
         raise ScenarioError(f"{first} and {second} are the same run; give two")
-    (ours, theirs) = (_Side(run, *judge(run)) for run in runs)
+    (ours, theirs) = (Side(run, *judge(run)) for run in runs)
     reasons = [
         f"{name}: {reason}"
         for name, side in ((FIRST, ours), (SECOND, theirs))
@@ -59,7 +79,7 @@ def compared(first: Path, second: Path) -> dict[str, Any]:
         for each in compare_runs(arm, _of(ours, arm), _of(theirs, arm), margins, seed, obstacle)
     ]
     missing = [name for name, side in ((FIRST, ours), (SECOND, theirs)) if not side.run.manifest]
-    return {
+    told = {
         "schema": SCHEMA,
         "a": ours.told,
         "b": theirs.told,
@@ -71,6 +91,7 @@ def compared(first: Path, second: Path) -> dict[str, Any]:
         "arms": {arm: {"a": ours.summary["arms"][arm], "b": theirs.summary["arms"][arm]} for arm in found.arms},
         "comparisons": results,
     }
+    return Pair(ours, theirs, told)
 
 
 def _opened(path: Path) -> Run:
@@ -112,5 +133,5 @@ def _difference(each: Difference) -> dict[str, Any]:
     return {"key": each.key, "a": each.first, "b": each.second}
 
 
-def _of(side: _Side, arm: str) -> list[Any]:
+def _of(side: Side, arm: str) -> list[Any]:
     return [facts for _, facts in side.trials if facts.arm == arm]

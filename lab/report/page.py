@@ -1,6 +1,6 @@
-"""The report of a run: one HTML page that needs nothing else, the same in Markdown, and the figures as files.
+"""A report: one HTML page that needs nothing else, the same in Markdown, and the figures as files.
 
-What stands in it, and in which order, is what notebooks/report.ipynb shows.
+What stands in that of a run, and in which order, is what notebooks/report.ipynb shows.
 """
 
 from __future__ import annotations
@@ -40,6 +40,17 @@ class Section:
     notes: list[Sentence] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class Report:
+    """What stands in a report. sound: whether state is good news; the first section is the first screen."""
+
+    title: str
+    facts: str
+    state: str
+    sound: bool
+    sections: Sequence[Section]
+
+
 def write(run: Run) -> Path:
     """Writes report.html, report.md and figures/ into the run folder, and returns the path of the page.
 
@@ -47,19 +58,24 @@ def write(run: Run) -> Path:
     folder cannot be written.
     """
     sections = list(_without_the_empty(_sections(run)))
-    figures = run.path / FIGURES
+    return put(run.path, Report(_title(run), _facts(run), _state(run), run.valid and not run.partial, sections))
+
+
+def put(folder: Path, report: Report) -> Path:
+    """Writes a report into a folder, as write() does."""
+    figures = folder / FIGURES
     shutil.rmtree(figures, ignore_errors=True)
     figures.mkdir()
     sources: dict[str, str] = {}
-    for picture in (body for section in sections for body in section.bodies if isinstance(body, Picture)):
+    for picture in (body for section in report.sections for body in section.bodies if isinstance(body, Picture)):
         as_png, as_svg = picture.as_bytes("png"), picture.as_bytes("svg")
         (figures / f"{picture.name}.png").write_bytes(as_png)
         (figures / f"{picture.name}.svg").write_bytes(as_svg)
         kind, data = ("svg+xml", as_svg) if len(as_svg) < _LARGE_SVG else ("png", as_png)
         sources[picture.name] = f"data:image/{kind};base64,{b64encode(data).decode()}"
-    (run.path / MARKDOWN).write_text(_as_markdown(run, sections))
-    page = run.path / PAGE
-    page.write_text(_as_html(run, sections, sources))
+    (folder / MARKDOWN).write_text(_as_markdown(report))
+    page = folder / PAGE
+    page.write_text(_as_html(report, sources))
     return page
 
 
@@ -118,11 +134,11 @@ def _state(run: Run) -> str:
     return ("valid" if run.valid else "not valid") + (", interrupted" if run.partial else "")
 
 
-def _as_markdown(run: Run, sections: Sequence[Section]) -> str:
-    parts = [f"# {plain(_title(run))}", f"{plain(_facts(run))}: **{_state(run)}**"]
-    for section in sections:
+def _as_markdown(report: Report) -> str:
+    parts = [f"# {plain(report.title)}", f"{plain(report.facts)}: **{report.state}**"]
+    for section in report.sections:
         if section.title:
-            parts.append(f"{'#' * section.level} {section.title}")
+            parts.append(f"{'#' * section.level} {plain(section.title)}")
         parts += [_link(body) if isinstance(body, Picture) else str(body) for body in section.bodies]
     return "\n\n".join(parts) + "\n"
 
@@ -131,8 +147,8 @@ def _link(picture: Picture) -> str:
     return f"![{plain(picture.says)}]({FIGURES}/{picture.name}.png)"
 
 
-def _as_html(run: Run, sections: Sequence[Section], sources: dict[str, str]) -> str:
-    first, *others = sections
+def _as_html(report: Report, sources: dict[str, str]) -> str:
+    first, *others = report.sections
     screen = [part for body in first.bodies for part in str(body).split("## ") if part.strip()]
     answers = [(title, _html(text)) for title, _, text in (part.partition("\n") for part in screen)]
     shown = [
@@ -146,8 +162,7 @@ def _as_html(run: Run, sections: Sequence[Section], sources: dict[str, str]) -> 
         for number, section in enumerate(others, start=1)
     ]
     text: str = _environment().get_template(_TEMPLATE).render(
-        title=_title(run), facts=_facts(run), state=_state(run), valid=run.valid and not run.partial, answers=answers,
-        sections=shown,
+        title=report.title, facts=report.facts, state=report.state, valid=report.sound, answers=answers, sections=shown,
     )  # fmt: skip
     return text
 

@@ -6,7 +6,7 @@ diagnosed."""
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -47,6 +47,10 @@ _CHILD: Final = (
     *("trial", "block", "arm", "process", "born_ms", "after_reload_ms", "to_first_handshake_ms"),
     *("first_handshake_ms", "cold_start_ms"),
 )
+_COMPARISON: Final = (
+    *("arm", "metric", "margin", "verdict", "because", "ratio", "ci_low", "ci_high", "p_value", "p_adjusted"),
+    *("trials_a", "trials_b", "method"),
+)
 _CAUSE: Final = ("trial", "block", "arm", "cause", "count", "processes", "evidence")
 
 
@@ -70,6 +74,34 @@ def write_tables(folder: Path, trials: Sequence[tuple[TrialRecord, TrialFacts]])
         _write(folder / "children.csv", _CHILD, (row for _, facts in trials for row in _children(facts)))
     if any(finding.count for _, facts in trials for finding in facts.diagnosis.values()):
         _write(folder / "causes.csv", _CAUSE, (row for _, facts in trials for row in _causes(facts)))
+
+
+def write_compared(
+    folder: Path, comparisons: Sequence[Mapping[str, Any]], runs: Mapping[str, Sequence[TrialFacts]]
+) -> None:
+    """Of two runs: comparisons.csv, as in compare.json, and trials.csv, with every compared metric of each trial.
+
+    runs: the trials of each, by its name (A, B). Times in ms.
+    """
+    folder.mkdir(exist_ok=True)
+    _write(folder / "comparisons.csv", _COMPARISON, map(_comparison, comparisons))
+    more = [name for name in dict.fromkeys(each["metric"] for each in comparisons) if name not in _FIGURES]
+    rows = (
+        (run, *row, *(facts.figures().get(name) for name in more))
+        for run, trials in runs.items()
+        for facts, row in zip(trials, _trials(trials), strict=True)
+    )
+    _write(folder / "trials.csv", ("run", *_TRIAL, *(name.replace(".", "_") for name in more)), rows)
+
+
+def _comparison(each: Mapping[str, Any]) -> Sequence[Any]:
+    return (
+        *(each[key] for key in ("arm", "metric", "margin", "verdict", "because", "ratio")),
+        *(each["ci"] or (None, None)),
+        *(each[key] for key in ("p_value", "p_adjusted")),
+        *each["trials"],
+        each["method"],
+    )
 
 
 def _trials(every: Sequence[TrialFacts]) -> Iterator[Sequence[Any]]:

@@ -109,11 +109,11 @@ def comparison(found: Mapping[str, Any]) -> str:
     verdict = f"{found['verdict']} at a margin of {100 * found['margin']:g} %{because}"
     if found["ratio"] is None:
         return f"{subject}: {arm} / {baseline} = {MISSING}: {verdict}"
-    spread = f" [{', '.join(_ratio(end, found['margin']) for end in found['ci'])}]" if found["ci"] else ""
-    return f"{subject}: {arm} / {baseline} = {_ratio(found['ratio'], found['margin'])}{spread}: {verdict}"
+    spread = f" [{', '.join(ratio(end, found['margin']) for end in found['ci'])}]" if found["ci"] else ""
+    return f"{subject}: {arm} / {baseline} = {ratio(found['ratio'], found['margin'])}{spread}: {verdict}"
 
 
-def _ratio(value: float, margin: float) -> str:
+def ratio(value: float, margin: float) -> str:
     """Two decimals, three where the margin is narrow; far from 1 as any other figure."""
     if not 0.1 <= value < 10:
         return significant(value)

@@ -69,6 +69,9 @@ def test_two_runs_are_compared_shown_and_written(
     assert "slower at a margin of 5 %" in text
     assert "shared: cannot be compared: A has no operation that ended well" in text
     assert json.loads((tmp_path / "out" / "compare.json").read_text()) == found
+    files = {path.name for path in (tmp_path / "out").iterdir()}
+    assert files == {"compare.json", "report.html", "report.md", "figures", "tables"}
+    assert all((tmp_path / "out" / name).exists() and name in text for name in ("compare.json", "report.html"))
     refused = started(*runs, "--out", tmp_path / "out")
     assert (refused.returncode, refused.stdout) == (2, "")
     assert "is not empty" in refused.stderr

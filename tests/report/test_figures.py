@@ -108,6 +108,7 @@ def test_a_spectrum_is_made_of_quantiles_and_ends_where_too_few_operations_suppo
 
 
 def test_the_share_that_ended_well_is_never_rounded_to_all_or_nothing() -> None:
+    assert outcomes.percent(0, 0) == "none planned"
     assert outcomes.percent(0, 10_000) == "none ok"
     assert outcomes.percent(1, 10_000) == "0.1 % ok"
     assert outcomes.percent(9_999, 10_000) == "99.9 % ok"

@@ -3,30 +3,22 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from lab.report import doubtful, words
 from lab.report.figures.latency import interval_of
-from lab.report.terminal import failure, load, shape, workload
+from lab.report.terminal import load, shape, workload
 from lab.report.told.markdown import Told, bullets, plain
+from lab.report.told.sentences import NAMES, WORK, few, listed, once, outcome, worst
 from lab.report.traced import is_trace
 from lab.report.words import counted, milliseconds, significant
 
 if TYPE_CHECKING:
     from lab.report.loaded import Run
 
-_LINES: Final = 8  # of a kind; the tables below have all
 _DECIDED: Final = ("faster", "slower", "equivalent")
 _SAME: Final = 2  # comparisons that are open for the same reason are named up to here
-_NAMES: Final = 5  # of arms in one sentence
-_WORK: Final = {
-    "sign": ("signature", "signatures"),
-    "handshake": ("handshake", "handshakes"),
-    "random": ("random output", "random outputs"),
-    "session-churn": ("session", "sessions"),
-    "null": ("empty operation", "empty operations"),
-}
 
 
 def title(run: Run) -> Told:
@@ -46,7 +38,7 @@ def of(run: Run) -> Told:
         ("How sure", how_sure(run)),
         ("What is not valid, and why", not_valid(run)),
     )
-    return Told("\n\n".join(f"## {heading}\n\n{bullets(_cut(lines))}" for heading, lines in parts))
+    return Told("\n\n".join(f"## {heading}\n\n{bullets(once(lines))}" for heading, lines in parts))
 
 
 def asked(run: Run) -> list[str]:
@@ -56,7 +48,7 @@ def asked(run: Run) -> list[str]:
         return ["What does each process of a traced program call, and may it?"]
     does = {", ".join(part for part in (workload(arm), load(arm)) if part != words.MISSING) for arm in arms.values()}
     shapes = {shape(arm) for arm in arms.values()} - {words.MISSING}
-    line = f"{counted(len(arms), 'arm')}: {_names(list(arms))}"
+    line = f"{counted(len(arms), 'arm')}: {listed(list(arms))}"
     if len(does) == 1:
         line += f"; {'each does' if len(arms) > 1 else 'it does'}: {plain(*does)}"
     if len(shapes) == 1:
@@ -78,7 +70,7 @@ def found(run: Run) -> list[str]:
     decided = [each for each in run.summary["comparisons"] if each["verdict"] in _DECIDED]
     decided.sort(key=lambda each: each["verdict"] == "equivalent")
     verdicts = [f"**{_verdict(each)}**: {plain(words.comparison(each))}." for each in decided]
-    return [*lines, *_outcomes(arms), *_rules(arms), *_costs(arms), *_few(verdicts, "comparison")]
+    return [*lines, *_outcomes(arms), *_rules(arms), *_costs(arms), *few(verdicts, "comparison")]
 
 
 def _verdict(each: Mapping[str, Any]) -> str:
@@ -115,7 +107,7 @@ def not_valid(run: Run) -> list[str]:
     """Reasons against the run, trials that were left out, arms that may not be compared."""
     summary, trials = run.summary, run.trials
     lines = [] if run.valid else ["**The run is not valid; do not rely on its figures.**"]
-    lines += _few([plain(reason) for reason in run.why], "reason")
+    lines += few([plain(reason) for reason in run.why], "reason")
     lines += ["It was interrupted, or trials of its plan are missing; this is what there is."] if run.partial else []
     lines += [plain(problem) for problem in run.problems if problem not in run.why]
     left_out = len(trials) - int(trials["usable"].sum())
@@ -126,17 +118,17 @@ def not_valid(run: Run) -> list[str]:
         why = str(each["because"]).replace(f"{each['arm']} has no", "no").replace("no operation that", "no operation")
         if each["verdict"] == "not-comparable" and each["arm"] not in apart[why]:
             apart[why].append(each["arm"])
-    lines += _few([f"{_names(who)} cannot be compared: {plain(why)}." for why, who in apart.items() if who], "reason")
+    lines += few([f"{listed(who)} cannot be compared: {plain(why)}." for why, who in apart.items() if who], "reason")
     may_mislead = list(doubtful.told(summary["arms"]))
-    if len(may_mislead) > _NAMES:
+    if len(may_mislead) > NAMES:
         names = list(dict.fromkeys(arm for arm, _, _ in may_mislead))
-        lines.append(f"{_names(names)} have trials that were disturbed or had not settled; they are kept.")
+        lines.append(f"{listed(names)} have trials that were disturbed or had not settled; they are kept.")
     else:
         lines += [f"{plain(arm)}: {plain(what)}; they are kept." for arm, what, _ in may_mislead]
     skipped: dict[str, list[str]] = defaultdict(list)
     for name, why in run.skipped.items():
         skipped[why].append(name)
-    lines += [f"Left out on this machine: {_names(names)} ({plain(why)})." for why, names in skipped.items()]
+    lines += [f"Left out on this machine: {listed(names)} ({plain(why)})." for why, names in skipped.items()]
     nothing = "Nothing: every planned operation is accounted for, and no trial was left out."
     return lines or [nothing if not is_trace(summary) else "Nothing that the lab knows of."]
 
@@ -147,47 +139,25 @@ def _outcomes(arms: Mapping[str, Any]) -> list[str]:
     lines = []
     if well:
         kinds = {arms[name]["workload"]["kind"] for name in well}
-        what = _WORK.get(kinds.pop(), ("operation", "operations"))[1] if len(kinds) == 1 else "operations"
-        lines.append(f"{_names(well)}: all {sum(arms[name]['ok'] for name in well):,} {what} ended well.")
+        what = WORK.get(kinds.pop(), ("operation", "operations"))[1] if len(kinds) == 1 else "operations"
+        lines.append(f"{listed(well)}: all {sum(arms[name]['ok'] for name in well):,} {what} ended well.")
     alike: dict[tuple[str, str], list[str]] = defaultdict(list)
     for name, arm in arms.items():
         if name not in well:
             none = bool(arm["planned"] and arm["failures"]) and not arm["ok"] and not arm["wrong"]
-            alike[(arm["workload"]["kind"], _worst(arm)["code"]) if none else ("", name)].append(name)
+            alike[(arm["workload"]["kind"], worst(arm)["code"]) if none else ("", name)].append(name)
     others = [
-        _outcome(names[0], arms[names[0]]) if len(names) == 1 else _none(names, arms, kind, code)
+        outcome(names[0], arms[names[0]]) if len(names) == 1 else _none(names, arms, kind, code)
         for (kind, code), names in alike.items()
     ]
-    return [*lines, *_few(others, "arm")]
+    return [*lines, *few(others, "arm")]
 
 
 def _none(names: Sequence[str], arms: Mapping[str, Any], kind: str, code: str) -> str:
     """Arms of which nothing ended well, for one reason."""
     planned = sum(arms[name]["planned"] for name in names)
-    many = _WORK.get(kind, ("operation", "operations"))[1]
-    return f"{_names(names)}: **none** of {planned:,} {many} ended well, mostly for {plain(code)}."
-
-
-def _worst(arm: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The most frequent way to die, or else the most frequent error."""
-    deaths = ("signal", "hang", "exit")
-    found: Mapping[str, Any] = min(arm["failures"], key=lambda each: (each["layer"] not in deaths, -each["count"]))
-    return found
-
-
-def _outcome(name: str, arm: Mapping[str, Any]) -> str:
-    one, many = _WORK.get(arm["workload"]["kind"], ("operation", "operations"))
-    if not arm["planned"]:
-        told = "nothing was planned" if not arm["failures"] else f"no {one} was begun"
-    elif not arm["ok"]:
-        told = f"**none** of {arm['planned']:,} {many} ended well"
-    elif arm["ok"] < arm["planned"]:
-        told = f"{arm['ok']:,} of {arm['planned']:,} {many} ended well"
-    else:
-        told = f"all {arm['ok']:,} {many} ended well"
-    if arm["wrong"]:
-        told += f"; {counted(arm['wrong'], 'signature')} wrong"
-    return f"{plain(name)}: {told}" + (f": {plain(failure(_worst(arm)))}." if arm["failures"] else ".")
+    many = WORK.get(kind, ("operation", "operations"))[1]
+    return f"{listed(names)}: **none** of {planned:,} {many} ended well, mostly for {plain(code)}."
 
 
 def _rules(arms: Mapping[str, Any]) -> list[str]:
@@ -199,10 +169,10 @@ def _rules(arms: Mapping[str, Any]) -> list[str]:
     for rules, names in by_rules.items():
         did = ", ".join(plain(words.RULE.get(rule, rule)) for rule in rules)
         breaks = "breaks" if len(names) == 1 else "break"
-        lines.append(f"{_names(names)} {breaks} {', '.join(rules)}: a process {did}.")
+        lines.append(f"{listed(names)} {breaks} {', '.join(rules)}: a process {did}.")
     if clean and not lines:
         return ["No rule of the standard, or of safety, was broken."]
-    return _few(lines, "group of arms", plural="groups of arms")
+    return few(lines, "group of arms", plural="groups of arms")
 
 
 def _costs(arms: Mapping[str, Any]) -> list[str]:
@@ -212,7 +182,7 @@ def _costs(arms: Mapping[str, Any]) -> list[str]:
         if total is not None and arm["context"] is not None:
             mib = f" and {significant(memory)} MiB" if memory is not None else ""
             told.append(f"{plain(name)} {milliseconds(total)} ms{mib}")
-    if not told or len(told) > _NAMES:
+    if not told or len(told) > NAMES:
         return []
     return [f"Until its first operation is done, a process needs: {'; '.join(told)} (medians)."]
 
@@ -236,7 +206,7 @@ def _intervals(arms: Mapping[str, Any]) -> list[str]:
         if ends is not None:
             low, high = (significant(end) for end in ends)
             told.append(f"{plain(name)} {significant(arm[of]['p50'])} ms, {low} to {high}")
-    return [f"Medians with their 95 % intervals: {'; '.join(told)}."] if 0 < len(told) <= _NAMES else []
+    return [f"Medians with their 95 % intervals: {'; '.join(told)}."] if 0 < len(told) <= NAMES else []
 
 
 def _open(found: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -250,20 +220,4 @@ def _open(found: Sequence[Mapping[str, Any]]) -> list[str]:
             lines.append(f"{len(same)} comparisons are not decided: {plain(why)}.")
         else:
             lines += [f"Not decided: {plain(words.comparison(each))}." for each in same]
-    return _few(lines, "is not decided", plural="are not decided")
-
-
-def _names(names: Sequence[str]) -> str:
-    shown = ", ".join(plain(name) for name in names[:_NAMES])
-    return shown + (f" and {len(names) - _NAMES} more" if len(names) > _NAMES else "")
-
-
-def _few(lines: list[str], what: str, most: int = _LINES, plural: str | None = None) -> list[str]:
-    rest = len(lines) - most
-    if rest <= 0:
-        return lines
-    return [*lines[:most], f"and {rest} more {what if rest == 1 else plural or what + 's'}, see below."]
-
-
-def _cut(lines: Iterable[str]) -> list[str]:
-    return list(dict.fromkeys(lines))
+    return few(lines, "is not decided", plural="are not decided")
