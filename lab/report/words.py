@@ -118,3 +118,8 @@ def _ratio(value: float, margin: float) -> str:
     if not 0.1 <= value < 10:
         return significant(value)
     return f"{value:.{2 if margin >= 0.05 else 3}f}"
+
+
+def blocks_chosen(chosen: Mapping[str, Any]) -> str:
+    """How the number of blocks came about, from summary.json's blocks_chosen."""
+    return f"blocks: {chosen['blocks']}, chosen by a pilot of {chosen['pilot']}"
