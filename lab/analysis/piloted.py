@@ -32,14 +32,18 @@ MOST: Final = 60
 
 @dataclass(frozen=True)
 class Choice:
-    """spread: by arm and metric, the standard deviation of the pilot's log-ratios to the baseline, as seen."""
+    """spread: by arm and metric, the standard deviation of the pilot's log-ratios to the baseline, as seen.
+
+    Empty where the pilot could not choose.
+    """
 
     blocks: int
     because: str
     spread: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        return {"spread": {arm: dict(metrics) for arm, metrics in self.spread.items()}, "because": self.because}
+        spread = {arm: dict(metrics) for arm, metrics in self.spread.items()}
+        return {"chosen": bool(spread), "spread": spread, "because": self.because}
 
 
 def choose(
@@ -52,7 +56,7 @@ def choose(
     names, known = compared(arms), {arm.name: arm for arm in arms}
     trials = {name: [trial for trial in facts if trial.arm == name] for name in names}
     if trouble := _trouble(trials, blocks):
-        return Choice(otherwise, f"the default, for in the pilot {trouble}")
+        return Choice(otherwise, f"in the pilot {trouble}")
     baseline = baseline_of(names, _outcomes(trials))
     spread: dict[str, dict[str, float]] = {}
     needs: list[tuple[int, str, str]] = []
@@ -71,7 +75,7 @@ def choose(
             needed = blocks_for(likely_spread(np.array(ratios)), margins[metric], len(found))
             needs.append((MOST + 1 if needed is None else needed, arm, metric))
     if not needs:
-        return Choice(otherwise, "the default, for in the pilot no compared metric has a figure in two arms")
+        return Choice(otherwise, "in the pilot no compared metric has a figure in two arms")
     most, arm, metric = max(needs, key=lambda need: need[0])
     what = f"{metric} of {arm} against {baseline}"
     if most > MOST:

@@ -41,6 +41,6 @@ def by_pilot(
     arms = arms_of(pilot.to_json())
     choice = choose(arms, [facts for _, facts in trials], scenario.margin, PILOT_BLOCKS, DEFAULT_BLOCKS)
     told = {"blocks": PILOT_BLOCKS, **choice.to_json()}
-    line = f"{blocks_chosen({'blocks': choice.blocks, 'pilot': PILOT_BLOCKS})}: {choice.because}"
+    line = blocks_chosen({**told, "blocks": choice.blocks, "pilot": PILOT_BLOCKS})
     Console(stderr=True, quiet=quiet).print(line, markup=False, highlight=False, soft_wrap=True)
     return make(scenario, choice.blocks, told)

@@ -67,7 +67,7 @@ def _chosen(plan: Mapping[str, Any]) -> dict[str, Any] | None:
     blocks, pilot = plan.get("blocks"), plan.get("pilot")
     if not isinstance(blocks, int) or not isinstance(pilot, dict):
         return None
-    return {"blocks": blocks, "pilot": pilot.get("blocks"), "because": pilot.get("because")}
+    return {"blocks": blocks, "pilot": pilot.get("blocks")} | {key: pilot.get(key) for key in ("chosen", "because")}
 
 
 def scenario_fault(run: Run) -> str | None:

@@ -19,7 +19,7 @@ SCENARIO = """
 blocks = "auto"
 workload.kind = "null"
 topology.processes = 1
-load = { rate_hz = 100, arrivals = "paced", warmup_s = 0, duration_s = 0.1 }
+load = { rate_hz = 200, arrivals = "paced", warmup_s = 0, duration_s = 0.05 }
 margin.throughput_hz = 0.5
 [[arm]]
 name = "a"
@@ -102,7 +102,7 @@ def test_a_report_says_it_again_with_the_same_bytes(ran: tuple[Place, str, str])
 
 
 def test_an_interrupt_in_the_pilot_measures_nothing_and_says_so(tmp_path: Path) -> None:
-    place, path = _place(tmp_path, SCENARIO.replace("duration_s = 0.1", "duration_s = 600"))
+    place, path = _place(tmp_path, SCENARIO.replace("duration_s = 0.05", "duration_s = 600"))
     running = place.start(path)
     until(lambda: any(place.out.glob("pilot/trials/*/*.rows")) or running.poll() is not None)
     running.send_signal(signal.SIGINT)

@@ -98,7 +98,7 @@ def how_sure(run: Run) -> list[str]:
         "arm once, in random order."
     ]
     if chosen := summary.get("blocks_chosen"):
-        lines.append(f"{plain(words.blocks_chosen(chosen))}: {plain(str(chosen['because']))}.")
+        lines.append(f"{plain(words.blocks_chosen(chosen))}.")
     comparisons = summary["comparisons"]
     decided = sum(each["verdict"] in _DECIDED for each in comparisons)
     if decided:
