@@ -68,6 +68,10 @@ def _rows(prefix: str, keys: Mapping[str, Any], document: Mapping[str, Any]) -> 
 def _takes(node: Mapping[str, Any]) -> str:
     if "enum" in node:
         return ", ".join(f"`{value}`" for value in node["enum"])
+    if "anyOf" in node:
+        return ", or ".join(_takes(each) for each in node["anyOf"])
+    if "const" in node:
+        return f"`{node['const']}`"
     if node.get("type") == "object":
         return "a table of names and texts"
     if node.get("type") == "boolean":

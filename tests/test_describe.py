@@ -9,7 +9,6 @@ import pytest
 from rich.console import Console
 
 from lab.commands import describe, source
-from lab.plan import make
 from lab.scenario import parse
 
 SCENARIOS = sorted((Path(__file__).parent.parent / "scenarios").glob("*.toml"))
@@ -18,7 +17,7 @@ SCENARIOS = sorted((Path(__file__).parent.parent / "scenarios").glob("*.toml"))
 def described(text: str, width: int = 160) -> str:
     scenario = parse(text, "x.toml")
     output = io.StringIO()
-    Console(file=output, width=width).print(describe.plan(scenario, make(scenario)))
+    Console(file=output, width=width).print(describe.plan(scenario))
     return output.getvalue()
 
 
@@ -32,6 +31,16 @@ def test_the_plan_says_question_arms_blocks_trials_duration_and_first_order() ->
         assert part in text
     assert "prefork 4" in text
     assert "100 Hz poisson, 1 + 2 s" in text
+
+
+def test_blocks_that_a_pilot_chooses_are_said_with_their_bounds() -> None:
+    text = described(
+        'blocks = "auto"\n[load]\nwarmup_s = 1\nduration_s = 2\n[[arm]]\nname = "own"\n[[arm]]\nname = "old"'
+    )
+
+    assert "a pilot of 4 blocks of 2 chooses the number of blocks, from 6 to 60, before the 12 to 120" in text
+    assert "at least 75 s" in text  # ten blocks
+    assert "too few" not in text
 
 
 def test_the_null_workload_has_no_context_to_show() -> None:

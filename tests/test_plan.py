@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
-from lab.plan import Plan, arrivals, make
+from lab.plan import PILOT_BLOCKS, Plan, arrivals, make, pilot_of
 from lab.scenario import Arm, Scenario, parse
 
 SEED = 42688
@@ -59,6 +59,26 @@ def test_more_blocks_continue_a_plan_and_do_not_change_its_start() -> None:
     few, many = make(scenario(THREE, "blocks=6")), make(scenario(THREE, "blocks=12"))
 
     assert many.trials[: len(few.trials)] == few.trials
+
+
+def test_a_pilot_has_few_blocks_of_the_same_arms_and_shares_no_seed_and_no_arrivals_with_the_run() -> None:
+    auto = scenario(THREE, "blocks=auto", *POISSON)
+    pilot = pilot_of(auto)
+    plan, measured = make(pilot), make(auto, 12)
+
+    assert (plan.blocks, pilot.arms) == (PILOT_BLOCKS, auto.arms)
+    assert not {trial.seed for trial in plan.trials} & {trial.seed for trial in measured.trials}
+    ours, theirs = (whole(arrivals(auto.arms[0], seed, 1)) for seed in (auto.seed, pilot.seed))
+    assert not set(ours.tolist()) & set(theirs.tolist())
+
+
+def test_a_pilot_changes_nothing_of_the_measured_trials_but_their_number() -> None:
+    chosen = make(scenario(THREE, "blocks=auto"), 14, {"blocks": 4})
+
+    assert chosen.trials == make(scenario(THREE, "blocks=14")).trials
+    assert Plan.from_json(json.loads(json.dumps(chosen.to_json()))) == chosen
+    with pytest.raises(ValueError, match="not chosen"):
+        make(scenario(THREE, "blocks=auto"))
 
 
 def test_every_trial_has_a_seed_of_its_own() -> None:

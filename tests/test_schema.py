@@ -50,6 +50,7 @@ def test_a_shipped_scenario_is_valid(path: Path) -> None:
         '[matrix]\n"server.reload_at_s" = [1, 2.5]\n"server.foreground" = [true, false]\nserver.kill_at_s = [1]',
         '[token]\nkind = "p11kit-remote"\nreset_on_fork = true',
         '[token]\nkind = "tpm2"\nresource_manager = false',
+        'blocks = "auto"',
     ],
 )
 def test_what_a_file_may_say_is_valid(text: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -102,6 +102,11 @@ class ArmInfo:
             reload_at_s=run.get("reload_at_s"),
             kill_at_s=run.get("kill_at_s"),
         )
+
+
+def compared(arms: Sequence[ArmInfo]) -> list[str]:
+    """Names of the arms that comparisons are of: null arms only where there are no others."""
+    return [arm.name for arm in arms if arm.workload != "null"] or [arm.name for arm in arms]
 
 
 def arms_of(scenario: Mapping[str, Any]) -> tuple[ArmInfo, ...]:

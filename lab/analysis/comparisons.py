@@ -95,16 +95,13 @@ def compare(
         return []
     figures = {arm: _by_block(trials.get(arm, ())) for arm in arms}
     outcomes = {arm: sum((trial.outcomes for trial in trials.get(arm, ())), Outcomes()) for arm in arms}
-    sound = (arm for arm in arms if outcomes[arm].ok and not outcomes[arm].wrong)
-    baseline = next(sound, arms[0])
+    baseline = baseline_of(arms, outcomes)
     found = []
     for arm in arms:
         if arm == baseline:
             continue
         try:
-            obstacle = _without_trial(trials, baseline, arm)
-            obstacle = obstacle or failure_rates_differ(outcomes[baseline], outcomes[arm], baseline, arm)
-            obstacle = obstacle or workers_differ(trials.get(baseline, ()), trials.get(arm, ()), baseline, arm)
+            obstacle = obstacle_between(baseline, arm, trials, outcomes)
         except Exception as problem:  # what cannot be judged is not comparable, never a verdict
             obstacle = f"judging failed with {type(problem).__name__}: {problem}"
         if obstacle:
@@ -116,6 +113,22 @@ def compare(
         ]
         found += [_judged(each, doubt) for each in _corrected(tested)]
     return found
+
+
+def baseline_of(arms: Sequence[str], outcomes: Mapping[str, Outcomes]) -> str:
+    """The first arm with a latency; the first of all where none has one."""
+    return next((arm for arm in arms if outcomes[arm].ok and not outcomes[arm].wrong), arms[0])
+
+
+def obstacle_between(
+    baseline: str, arm: str, trials: Mapping[str, Sequence[TrialFacts]], outcomes: Mapping[str, Outcomes]
+) -> str | None:
+    """Why the two cannot be compared in any metric, or None."""
+    return (
+        _without_trial(trials, baseline, arm)
+        or failure_rates_differ(outcomes[baseline], outcomes[arm], baseline, arm)
+        or workers_differ(trials.get(baseline, ()), trials.get(arm, ()), baseline, arm)
+    )
 
 
 def _without_trial(trials: Mapping[str, Sequence[TrialFacts]], *names: str) -> str | None:

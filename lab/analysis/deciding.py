@@ -45,13 +45,29 @@ def blocks_to_decide(differences: NDArray[np.float64], margin: float, metrics: i
     differences: the log-ratios of the blocks that were seen, at least two. margin: as a fraction. metrics: how many
     are judged together.
     """
-    from scipy import stats  # half a second of every report, where most have nothing to decide
-
     seen = differences.size
     if seen < 2:
         return None
+    power = _power(float(differences.mean()), likely_spread(differences), margin, metrics)
+    enough = np.flatnonzero(power >= POWER)
+    return max(int(_BLOCKS[enough[0]]), seen + 1) if enough.size else None
 
-    mean, spread = float(differences.mean()), likely_spread(differences)
+
+def blocks_for(spread: float, margin: float, metrics: int = 1) -> int | None:
+    """Blocks of a run that would probably decide, whatever a pilot's mean was; None where not even 1,000 would.
+
+    Four runs in five decide if the arms are truly alike, and four in five if they differ by twice the margin. Between
+    the two, near the margin itself, no number of blocks could promise that. spread: of the log-ratios of blocks.
+    """
+    alike, apart = (_power(mean, spread, margin, metrics) for mean in (0.0, 2 * math.log1p(margin)))
+    enough = np.flatnonzero(np.minimum(alike, apart) >= POWER)
+    return int(_BLOCKS[enough[0]]) if enough.size else None
+
+
+def _power(mean: float, spread: float, margin: float, metrics: int) -> NDArray[np.float64]:
+    """Probability that a run of each number of blocks decides, for a true mean and spread of its log-ratios."""
+    from scipy import stats  # half a second of every report, where most have nothing to decide
+
     error = np.maximum(spread, 1e-12) / np.sqrt(_BLOCKS)
     edge = math.log1p(margin)
     inside = edge - _students(LEVEL) * error
@@ -59,8 +75,8 @@ def blocks_to_decide(differences: NDArray[np.float64], margin: float, metrics: i
     equivalent = stats.norm.cdf((inside - mean) / error) - stats.norm.cdf((-inside - mean) / error)
     different = stats.norm.sf((beyond - mean) / error) + stats.norm.cdf((-beyond - mean) / error)
     different[least_blocks(metrics) > _BLOCKS] = 0
-    enough = np.flatnonzero(np.maximum(equivalent, 0) + different >= POWER)
-    return max(int(_BLOCKS[enough[0]]), seen + 1) if enough.size else None
+    decided: NDArray[np.float64] = np.maximum(equivalent, 0) + different
+    return decided
 
 
 def likely_spread(differences: NDArray[np.float64]) -> float:

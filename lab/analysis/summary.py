@@ -27,7 +27,7 @@ from lab.analysis import (
     warmup,
 )
 from lab.analysis import traced_summary as traced
-from lab.analysis.arms import TRACE, ArmInfo
+from lab.analysis.arms import TRACE, ArmInfo, compared
 from lab.analysis.comparisons import compare
 from lab.analysis.facts import TrialFacts
 from lab.analysis.latency import Latency
@@ -50,11 +50,13 @@ def summarise(
     partial: bool = False,
     faults: Sequence[str] = (),
     skipped: Mapping[str, str] | None = None,
+    chosen: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The summary of a run.
 
     arms: in the scenario's order, the first is the baseline. facts: of all trials that there are. partial: trials of
     the plan are missing. faults: what else makes the run invalid. skipped: arms that did not run here, and why.
+    chosen: how a pilot chose the number of blocks.
     """
     by_arm: dict[str, list[TrialFacts]] = {arm.name: [] for arm in arms}
     strangers = []
@@ -70,7 +72,7 @@ def summarise(
     reasons = [*faults, *strangers, *validity.invalid_because(arms, by_arm, latencies, partial)]
     known = {arm.name: arm for arm in arms}
     comparisons = compare(
-        [arm.name for arm in arms if arm.workload != "null"] or [arm.name for arm in arms],
+        compared(arms),
         by_arm,
         margins,
         seed,
@@ -89,6 +91,7 @@ def summarise(
         "invalid_because": reasons,
         "partial": partial or any(trial.partial for trials in by_arm.values() for trial in trials),
         "skipped": dict(skipped or {}),
+        **({"blocks_chosen": dict(chosen)} if chosen else {}),
         "arms": {arm.name: _arm(arm, by_arm[arm.name], latencies[arm.name], seed) for arm in arms},
         "comparisons": [comparison.to_json() for comparison in comparisons],
     }

@@ -13,7 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from lab.analysis.deciding import least_blocks
-from lab.plan import Plan
+from lab.analysis.piloted import FEWEST, MOST
+from lab.plan import PILOT_BLOCKS, make
 from lab.report.words import counted
 from lab.scenario import Arm, Scenario
 
@@ -21,14 +22,13 @@ TRIAL_OVERHEAD_S = 0.75
 """What a trial takes besides its load: start of the tree, set-up, sealing. For the estimate alone."""
 
 
-def plan(scenario: Scenario, planned: Plan) -> RenderableType:
+def plan(scenario: Scenario) -> RenderableType:
     """The question, the arms side by side, how many trials, how long at least, and the first block's order."""
     heading = Text(scenario.name, style="bold")
     question = [Text(scenario.question)] if scenario.question else []
-    first = [trial.arm for trial in planned.trials if trial.block == 1]
+    first = [trial.arm for trial in make(scenario, 1).trials]  # more blocks continue a plan, and do not change it
     lines = [
-        f"{counted(planned.blocks, 'block')} of {len(scenario.arms)} = {counted(len(planned.trials), 'trial')},"
-        f" seed {planned.seed}",
+        f"{_trials(scenario)}, seed {scenario.seed}",
         f"takes at least {_duration(minimum_s(scenario))}, and {_duration(longest_s(scenario))} if every trial hangs",
         "first block: " + ", ".join(first),
         "compared by: " + ", ".join(f"{metric} ({margin:g})" for metric, margin in scenario.margin.items()),
@@ -39,22 +39,34 @@ def plan(scenario: Scenario, planned: Plan) -> RenderableType:
     return Group(heading, *question, Text(), arms, Text(), *(Text(line) for line in lines))
 
 
+def _trials(scenario: Scenario) -> str:
+    arms = len(scenario.arms)
+    if scenario.blocks != "auto":
+        return f"{counted(scenario.blocks, 'block')} of {arms} = {counted(scenario.blocks * arms, 'trial')}"
+    return (
+        f"a pilot of {PILOT_BLOCKS} blocks of {arms} chooses the number of blocks, from {FEWEST} to {MOST}, before the"
+        f" {FEWEST * arms} to {MOST * arms} measured trials"
+    )
+
+
 def _too_few(scenario: Scenario) -> Iterator[str]:
     """What --dry-run says of a run that cannot find any difference."""
     needed = least_blocks(len(scenario.margin))
-    if len(scenario.arms) > 1 and scenario.blocks < needed:
+    if scenario.blocks != "auto" and len(scenario.arms) > 1 and scenario.blocks < needed:
         metrics = counted(len(scenario.margin), "metric")
         yield f"too few blocks for a verdict of faster or slower: {metrics} take {needed}, whatever the difference"
 
 
 def minimum_s(scenario: Scenario) -> float:
     """Seconds that the trials' loads take, with a fixed allowance for starting each."""
-    return scenario.blocks * sum(arm.load.warmup_s + arm.load.duration_s + TRIAL_OVERHEAD_S for arm in scenario.arms)
+    blocks = PILOT_BLOCKS + FEWEST if scenario.blocks == "auto" else scenario.blocks
+    return blocks * sum(arm.load.warmup_s + arm.load.duration_s + TRIAL_OVERHEAD_S for arm in scenario.arms)
 
 
 def longest_s(scenario: Scenario) -> float:
     """Seconds that the trials take when each is ended by its deadline."""
-    return scenario.blocks * sum(arm.timeout_s for arm in scenario.arms)
+    blocks = PILOT_BLOCKS + MOST if scenario.blocks == "auto" else scenario.blocks
+    return blocks * sum(arm.timeout_s for arm in scenario.arms)
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,10 @@ from lab.record.model import TrialRecord
 class Progress:
     """Context manager whose trial() is told of each trial before (None) and after it (its record)."""
 
-    def __init__(self, trials: int, quiet: bool) -> None:
+    def __init__(self, trials: int, quiet: bool, of: str = "") -> None:
+        """of: what the trials belong to, where that is not the run: `pilot`."""
         self._trials = trials
+        self._of = f"{of} " if of else ""
         self._console = Console(stderr=True, quiet=quiet)
         self._bar: Bar | None = None
         self._started = time.monotonic()
@@ -38,12 +40,12 @@ class Progress:
 
     def trial(self, planned: PlannedTrial, record: TrialRecord | None) -> None:
         if self._bar is not None:
-            self._bar.update(self._task, description=f"block {planned.block}, {planned.arm}")
+            self._bar.update(self._task, description=f"{self._of}block {planned.block}, {planned.arm}")
             if record is not None:
                 self._bar.advance(self._task)
         elif record is not None:
             elapsed_s = time.monotonic() - self._started
-            line = f"trial {planned.number}/{self._trials}  {planned.arm}  {_ends(record)}  {elapsed_s:.1f} s"
+            line = f"{self._of}trial {planned.number}/{self._trials}  {planned.arm}  {_ends(record)}  {elapsed_s:.1f} s"
             self._console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 

@@ -14,7 +14,7 @@ from lab.commands.progress import Progress
 from lab.commands.source import read
 from lab.errors import LabFault, ScenarioError
 from lab.native import LIBRARIES, library
-from lab.plan import Plan, make
+from lab.plan import make
 from lab.record import folder as run_folder
 from lab.record import manifest
 from lab.record.folder import write_json
@@ -28,6 +28,7 @@ from lab.topology.run import Tokens, kept, ready, run_trials
 
 VALID, INVALID, UNMET, INTERRUPTED = 0, 1, 3, 130
 MANIFEST: Final = "manifest.json"
+PLAN: Final = "plan.json"
 
 
 def run(
@@ -37,25 +38,27 @@ def run(
     Raises ScenarioError before anything starts, LabFault where the machine gives up."""
     text = read(path)
     scenario = parse(text, str(path), overrides)
-    plan = make(scenario)
     if dry_run:
         from lab.commands.describe import plan as describe
 
-        Console().print(describe(scenario, plan))
+        Console().print(describe(scenario))
         return VALID
     with Interrupt() as interrupt, kept(scenario) as keeper:
         if scenario.skip_unusable:
             scenario = _usable(scenario, str(path), keeper[1])
-            plan = make(scenario)
         bridges.preflight(scenario.arms, str(path))
         tls_preflight.check(scenario.arms, str(path), keeper[1])
         check(scenario.arms, str(path), keeper[1])
         folder = run_folder.create(out, scenario.name, text, datetime.now(UTC))
         with run_folder.claimed(folder):
             try:
-                fault = _measure(scenario, plan, folder, keeper, interrupt, quiet)
+                fault = _measure(scenario, folder, keeper, interrupt, quiet)
             except ScenarioError as error:  # what could not be known before the tokens were ready
                 raise ScenarioError(f"{path}: {error}") from None
+        if not (folder / PLAN).exists():
+            told = f"interrupted in the pilot: nothing was measured; run folder: {folder}"
+            Console(stderr=True).print(told, markup=False, highlight=False, soft_wrap=True)
+            return INTERRUPTED
         page = not quiet if page is None else page
         return _judge(scenario, folder, interrupt.wanted, fault, quiet, page)
 
@@ -71,16 +74,20 @@ def _usable(scenario: Scenario, file: str, folder: Path) -> Scenario:
 
 def _measure(
     scenario: Scenario,
-    plan: Plan,
     folder: Path,
     keeper: tuple[KeeperLine, Path],
     interrupt: Interrupt,
     quiet: bool,
 ) -> LabFault | None:
-    """Runs the trials. A fault in the middle is returned, for what was measured until then is still to be judged."""
+    """Runs the trials. A fault in the middle is returned, for what was measured until then is still to be judged.
+
+    A pilot that is interrupted leaves no plan; one that meets a fault raises it, for nothing was measured.
+    """
     started = datetime.now(UTC)
     write_json(folder / "scenario.json", scenario.to_json())
-    write_json(folder / "plan.json", plan.to_json())
+    plan = None if scenario.blocks == "auto" else make(scenario)
+    if plan is not None:
+        write_json(folder / PLAN, plan.to_json())
     facts: dict[str, Any] = {"started": f"{started:%Y-%m-%dT%H:%M:%SZ}", "before": manifest.now()}
     facts |= {"machine": manifest.machine(), "versions": manifest.versions(), "seed": scenario.seed}
     facts["native_sha256"] = _native()
@@ -89,8 +96,15 @@ def _measure(
     try:
         facts["bridges"] = bridges.manifest(scenario.arms)
         with ready(scenario, folder / "keys", keeper) as bench:
-            begun = True
             _note_tokens(folder, facts, bench[1])
+            if plan is None:
+                from lab.commands.piloting import by_pilot  # judges, which takes long to import
+
+                plan = by_pilot(scenario, folder, bench, interrupt, quiet)
+                if plan is None:
+                    return None
+                write_json(folder / PLAN, plan.to_json())
+            begun = True
             with Progress(len(plan.trials), quiet) as progress:
                 run_trials(scenario, plan, folder, bench, interrupt, progress.trial)
     except ScenarioError:

@@ -2,5 +2,6 @@
 
 from lab.plan.instants import arrivals
 from lab.plan.order import Plan, PlannedTrial, make
+from lab.plan.pilot import PILOT_BLOCKS, pilot_of
 
-__all__ = ["Plan", "PlannedTrial", "arrivals", "make"]
+__all__ = ["PILOT_BLOCKS", "Plan", "PlannedTrial", "arrivals", "make", "pilot_of"]

@@ -30,10 +30,14 @@ class Plan:
     seed: int
     blocks: int
     trials: tuple[PlannedTrial, ...]
+    pilot: Mapping[str, Any] | None = None  # what chose the number of blocks, where the scenario left it open
 
     def to_json(self) -> dict[str, Any]:
         """What plan.json holds. Arrival times are not in it: they follow from the seed, and rows keep what was used."""
-        return asdict(self)
+        data = asdict(self)
+        if self.pilot is None:
+            del data["pilot"]
+        return data
 
     @staticmethod
     def from_json(data: Mapping[str, Any]) -> Plan:
@@ -41,14 +45,20 @@ class Plan:
         return Plan(**{**data, "trials": tuple(PlannedTrial(**trial) for trial in data["trials"])})
 
 
-def make(scenario: Scenario) -> Plan:
-    """The plan of a scenario; the same for the same arms, blocks and seed, on every machine and with every numpy."""
+def make(scenario: Scenario, blocks: int | None = None, pilot: Mapping[str, Any] | None = None) -> Plan:
+    """The plan of a scenario; the same for the same arms, blocks and seed, on every machine and with every numpy.
+
+    blocks: how many, where the scenario says "auto". pilot: what chose that number.
+    """
+    blocks = blocks or (scenario.blocks if scenario.blocks != "auto" else None)
+    if blocks is None:
+        raise ValueError("the number of blocks is not chosen yet")
     trials: list[PlannedTrial] = []
-    for block in range(1, scenario.blocks + 1):
+    for block in range(1, blocks + 1):
         # sorting raw words, because numpy keeps these between versions, and not what Generator makes of them (NEP 19)
         words = np.random.PCG64(stream(scenario.seed, ORDER, block)).random_raw(len(scenario.arms))
         for place in np.argsort(words, kind="stable"):
             number = len(trials) + 1
             own = stream(scenario.seed, TRIAL, number).generate_state(1, np.uint64)[0]
             trials.append(PlannedTrial(number, block, scenario.arms[place].name, int(own) >> 1))
-    return Plan(scenario.name, scenario.seed, scenario.blocks, tuple(trials))
+    return Plan(scenario.name, scenario.seed, blocks, tuple(trials), pilot)

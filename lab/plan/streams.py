@@ -12,6 +12,7 @@ import numpy as np
 ORDER: Final = 1  # of the arms in a block
 TRIAL: Final = 2  # what a trial's workers draw
 ARRIVALS: Final = 3  # when operations of a block are due
+PILOT: Final = 4  # the seed of the pilot
 
 
 def stream(seed: int, purpose: int, place: int) -> np.random.SeedSequence:

@@ -1,6 +1,7 @@
 """A run folder: made once, never over another run, self-contained.
 
 scenario.json (resolved), plan.json (every trial in its order), manifest.json (before and after), keys/*.pem (public),
+pilot/ (where blocks = "auto": a plan.json, and trials/ that only chose the number of blocks and are none of the run's),
 trials/NNNN-ARM/ (operations.parquet, calls.parquet, trial.json, arrivals.i64, stacks of hung processes), summary.json.
 """
 

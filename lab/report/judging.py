@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -58,7 +58,16 @@ def summary_of(run: Run, trials: Examined, faults: Sequence[str]) -> dict[str, A
         partial=run.partial,
         faults=faults,
         skipped=run.scenario.get("skipped"),
+        chosen=_chosen(run.plan),
     )
+
+
+def _chosen(plan: Mapping[str, Any]) -> dict[str, Any] | None:
+    """How a pilot chose the number of blocks; None where none did, or where plan.json no longer tells."""
+    blocks, pilot = plan.get("blocks"), plan.get("pilot")
+    if not isinstance(blocks, int) or not isinstance(pilot, dict):
+        return None
+    return {"blocks": blocks, "pilot": pilot.get("blocks")} | {key: pilot.get(key) for key in ("chosen", "because")}
 
 
 def scenario_fault(run: Run) -> str | None:

@@ -30,6 +30,8 @@ def show(summary: Mapping[str, Any], console: Console) -> None:
     console.print(Text(f"run {summary['run']}, seed {summary['seed']}", style="dim"))
     if summary.get("question"):
         console.print(Text(summary["question"], style="italic"))
+    if chosen := summary.get("blocks_chosen"):
+        console.print(Text(words.blocks_chosen(chosen, why=False), style="dim"))
     _validity(summary, console)
     _skipped(summary.get("skipped") or {}, console)
     nonces.show(arms, console)

@@ -118,3 +118,10 @@ def ratio(value: float, margin: float) -> str:
     if not 0.1 <= value < 10:
         return significant(value)
     return f"{value:.{2 if margin >= 0.05 else 3}f}"
+
+
+def blocks_chosen(chosen: Mapping[str, Any], why: bool = True) -> str:
+    """How the number of blocks came about, from summary.json's blocks_chosen; why a default stands is always said."""
+    told = f"blocks: {chosen['blocks']}, "
+    told += f"chosen by a pilot of {chosen['pilot']}" if chosen["chosen"] else "the default"
+    return f"{told}: {chosen['because']}" if why or not chosen["chosen"] else told

@@ -19,7 +19,7 @@ from lab.scenario.defaults import resolve
 from lab.scenario.document import Document, read
 from lab.scenario.expectations import default_margin, expect_problems, margin_problems
 from lab.scenario.models import NAME_PATTERN, PATHS
-from lab.scenario.problems import Problem, ProblemsError, dotted, line
+from lab.scenario.problems import Problem, ProblemsError, dotted, line, show
 from lab.scenario.resolved import Arm, Scenario
 from lab.scenario.wording import problems_of
 from lab.scenario.written import TABLES, Written
@@ -53,6 +53,9 @@ def _scenario(document: Document, file: str) -> Scenario:
     margin = written.margin if written.margin is not None else default_margin(arms)
     expect = written.expect or {}
     _refuse_if([*margin_problems(margin), *expect_problems(expect, [arm.name for arm in arms])])
+    if written.blocks == "auto" and len(arms) == 1:
+        why = f"{show(written.blocks)} needs two or more arms to compare; with one use a whole number from 1 to 1000"
+        raise ProblemsError(Problem("blocks", why))
     return Scenario(
         name=written.name or _name_of(file),
         question=written.question,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 
@@ -55,7 +55,7 @@ class Scenario(Closed):
     name: str = Field(pattern=NAME_PATTERN)
     question: str
     seed: int
-    blocks: int
+    blocks: int | Literal["auto"]
     timeout_s: float | None  # as written for all arms; each arm has its own, resolved
     margin: Mapping[str, float]
     expect: Mapping[str, Scalar]

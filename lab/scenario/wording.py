@@ -65,6 +65,9 @@ def allowed(path: Sequence[str | int], in_arm: bool) -> str:
     node = _node(path, in_arm) or {}
     if "enum" in node:
         return "one of " + ", ".join(node["enum"])
+    if "anyOf" in node and path == ("blocks",):
+        number, word = node["anyOf"]
+        return f"a whole number from {number['minimum']} to {number['maximum']}, or {show(word['const'])}"
     match node.get("type"):
         case "integer":
             return f"a whole number from {node['minimum']} to {node['maximum']}"
@@ -99,6 +102,8 @@ def _arm_of(loc: tuple[str | int, ...], data: Mapping[str, Any]) -> tuple[str | 
 
 def _without_union_members(path: tuple[str | int, ...]) -> tuple[str | int, ...]:
     """pydantic names the member of a union, and the list's index, after the key: the key is enough."""
+    if path[:1] == ("blocks",):
+        return path[:1]
     return path[:2] if path and path[0] in ("expect", "margin", "matrix") else path
 
 

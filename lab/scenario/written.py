@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
@@ -32,6 +32,8 @@ METRICS: Final = (
     *(f"where_ms.{part}.p50" for part in ("late", "accept", "waiting", "software", "token", "back")),
 )
 """Figures of summary.json that arms are compared by."""
+
+DEFAULT_BLOCKS: Final = 12
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 
@@ -69,11 +71,10 @@ class Written(Tables):
     name: str | None = Field(None, pattern=NAME_PATTERN, description="Default: the file's name.")
     question: str = Field("", max_length=1_000, description="The question that the scenario answers.")
     seed: int = Field(1, ge=0, le=2**63 - 1, description="Order of trials and arrival times follow from it.")
-    blocks: int = Field(
-        12,
-        ge=1,
-        le=1_000,
-        description="Trials of each arm. Comparisons need 6 or more: 7 for two or three metrics, 8 for up to six.",
+    blocks: Annotated[int, Field(ge=1, le=1_000)] | Literal["auto"] = Field(
+        DEFAULT_BLOCKS,
+        description="Trials of each arm. Comparisons need 6 or more: 7 for two or three metrics, 8 for up to six. "
+        "auto: a pilot of 4 blocks chooses from 6 to 60, before the measured trials begin.",
     )
     skip_unusable: bool = Field(
         False,

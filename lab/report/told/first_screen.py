@@ -89,6 +89,8 @@ def how_sure(run: Run) -> list[str]:
         f"{counted(len(trials), 'trial')} in {blocks}: each trial is a fresh tree of processes, each block has every "
         "arm once, in random order."
     ]
+    if chosen := summary.get("blocks_chosen"):
+        lines.append(f"{plain(words.blocks_chosen(chosen))}.")
     comparisons = summary["comparisons"]
     decided = sum(each["verdict"] in _DECIDED for each in comparisons)
     if decided:
