@@ -32,10 +32,14 @@ _MOST_BLOCKS: Final = 64  # of one trial: blocks are not shorter than a 64th of 
 Sums = NDArray[np.floating[Any]]
 
 
-def deviations(y: Sums, x: Sums, random: np.random.Generator, replicates: int = REPLICATES) -> NDArray[np.float64]:
+def deviations(
+    y: Sums, x: Sums, random: np.random.Generator, replicates: int = REPLICATES, skew: float = 0.0
+) -> NDArray[np.float64]:
     """How far the ratio of sums, sum(y) / sum(x), may be off: one deviation for each replicate.
 
-    y, x: of each trial (rows) and slice (columns), two trials or more, x not all 0.
+    y, x: of each trial (rows) and slice (columns), two trials or more, x not all 0. skew: by which part those below 0
+    are widened where all scatter is that of trials, and proportionally less where slices explain a part of it; those
+    above 0 are widened by half of that.
     """
     trials, slices = y.shape
     of_trials = y.sum(axis=1) - x.sum(axis=1) * (y.sum() / x.sum())  # their sum is 0
@@ -57,6 +61,7 @@ def deviations(y: Sums, x: Sums, random: np.random.Generator, replicates: int = 
         from scipy import stats  # half a second of every report, where most have too few trials
 
         found *= float(stats.t.ppf((1 + LEVEL) / 2, trials - 1) / stats.norm.ppf((1 + LEVEL) / 2))
+        found *= 1 + shrunk * np.where(found < 0, skew, skew / 2)
     return np.asarray(found / x.sum(), dtype=np.float64)
 
 

@@ -47,6 +47,12 @@ def test_trials_that_differ_scatter_as_their_shares_do_with_student_s_correction
     assert spread(y) == pytest.approx(error * student, rel=0.06)
 
 
+def test_skew_moves_the_ends_outward_by_its_part_where_only_trials_differ() -> None:
+    y = np.repeat(np.random.default_rng(7).uniform(1, 9, (TRIALS, 1)), SLICES, axis=1)  # slices explain nothing
+    plain, skewed = (ends(deviations(y, TEN, np.random.default_rng(8), 2000, skew)) for skew in (0.0, 0.4))
+    assert skewed == pytest.approx((1.4 * plain[0], 1.2 * plain[1]))
+
+
 def test_neighbours_that_resemble_each_other_are_drawn_together() -> None:
     """Trials of one share, whose slices wander: the naive error of independent slices is far too small."""
     random = np.random.default_rng(3)

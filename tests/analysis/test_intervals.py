@@ -14,57 +14,55 @@ from scipy.signal import lfilter
 from lab.analysis import intervals
 from lab.analysis.course import SLICES, Course
 from lab.analysis.latency import Latency
-from lab.analysis.quantiles import distribution
+from lab.analysis.quantiles import QUANTILES, distribution
 from tests.analysis.simulated import trial
 
-TRIALS, OPERATIONS, REPETITIONS, REPLICATES = 12, 400, 200, 300
+TRIALS, OPERATIONS, REPETITIONS, REPLICATES = 12, 400, 240, 200
 PLACES = (np.arange(OPERATIONS) * SLICES // OPERATIONS).astype(np.uint8)
-QUANTILES = (0.5, 0.9, 0.99)
 
-Draw = Callable[[np.random.Generator, int], NDArray[np.float64]]
-"""(random, trials) -> durations in ms, a row for each trial."""
-
-
-def lognormal(random: np.random.Generator, trials: int) -> NDArray[np.float64]:
-    return np.exp(random.normal(0, 0.5, (trials, OPERATIONS)))
+Draw = Callable[[np.random.Generator, int, int], NDArray[np.float64]]
+"""(random, trials, operations) -> durations in ms, a row for each trial."""
 
 
-def bimodal(random: np.random.Generator, trials: int) -> NDArray[np.float64]:
-    slow = random.random((trials, OPERATIONS)) < 0.2
+def lognormal(random: np.random.Generator, trials: int, operations: int) -> NDArray[np.float64]:
+    return np.exp(random.normal(0, 0.5, (trials, operations)))
+
+
+def bimodal(random: np.random.Generator, trials: int, operations: int) -> NDArray[np.float64]:
+    slow = random.random((trials, operations)) < 0.2
     return np.where(slow, 5.0, 1.0) * np.exp(random.normal(0, 0.1, slow.shape))
 
 
-def autocorrelated(random: np.random.Generator, trials: int) -> NDArray[np.float64]:
-    noise = random.normal(0, 0.5 * (1 - 0.9**2) ** 0.5, (trials, OPERATIONS + 100))
+def autocorrelated(random: np.random.Generator, trials: int, operations: int) -> NDArray[np.float64]:
+    noise = random.normal(0, 0.5 * (1 - 0.9**2) ** 0.5, (trials, operations + 100))
     found: NDArray[np.float64] = np.exp(lfilter([1], [1, -0.9], noise, axis=1)[:, 100:])
     return found
 
 
-def trial_effects(random: np.random.Generator, trials: int) -> NDArray[np.float64]:
-    return lognormal(random, trials) * np.exp(random.normal(0, 0.2, (trials, 1)))
+def trial_effects(random: np.random.Generator, trials: int, operations: int) -> NDArray[np.float64]:
+    return lognormal(random, trials, operations) * np.exp(random.normal(0, 0.2, (trials, 1)))
 
 
+@pytest.mark.parametrize("name", intervals.NAMES)
 @pytest.mark.parametrize("draw", [lognormal, bimodal, autocorrelated, trial_effects])
-def test_intervals_hold_the_true_quantile_in_93_to_97_of_100_runs(draw: Draw) -> None:
-    """The bands are left by chance once in a thousand times where the true coverage is 93 or 97 %.
-
-    Of a p99 it is 92 % where trials differ, or operations hang together: few trials then have what is rare.
-    """
-    pool = draw(np.random.default_rng(99), 5000).ravel()
-    truth = np.quantile(pool, QUANTILES) * 1e6
+def test_intervals_hold_the_true_quantile_in_93_to_97_of_100_runs(draw: Draw, name: str) -> None:
+    """At the floors, where it is hardest. The bands are left by chance once in a thousand times at 93 or 97 %."""
+    trials, p = intervals.LEAST_TRIALS[name], QUANTILES[name]
+    operations = intervals.LEAST_OPERATIONS[name] // trials
+    places = (np.arange(operations) * SLICES // operations).astype(np.uint8)
+    truth = np.quantile(draw(np.random.default_rng(99), 5000, 400), p) * 1e6
     random = np.random.default_rng(11)
-    covered = np.zeros(len(QUANTILES), int)
+    covered = none = 0
     for _ in range(REPETITIONS):
-        values = np.rint(draw(random, TRIALS) * 1e6).astype(np.int64)
-        every = distribution(values.ravel())
-        for place, p in enumerate(QUANTILES):
-            ends = intervals.of_quantile(p, [PLACES] * TRIALS, list(values), every, random, REPLICATES)
-            assert ends is not None
-            covered[place] += ends[0] <= truth[place] <= ends[1]
-    least = stats.binom.ppf(0.001, REPETITIONS, [0.93, 0.93, 0.93 if draw in (lognormal, bimodal) else 0.92])
-    most = stats.binom.ppf(0.999, REPETITIONS, 0.97)
-    assert all(least <= covered), covered
-    assert all(covered <= most), covered
+        values = np.rint(draw(random, trials, operations) * 1e6).astype(np.int64)
+        ends = intervals.of_quantile(
+            p, [places] * trials, list(values), distribution(values.ravel()), random, REPLICATES
+        )
+        none += ends is None
+        covered += ends is not None and ends[0] <= truth <= ends[1]
+    assert none <= 0.02 * REPETITIONS
+    least, most = stats.binom.ppf(0.001, REPETITIONS - none, 0.93), stats.binom.ppf(0.999, REPETITIONS - none, 0.97)
+    assert least <= covered <= most, covered
 
 
 def test_the_throughput_s_interval_holds_the_true_rate() -> None:
@@ -81,10 +79,11 @@ def test_the_throughput_s_interval_holds_the_true_rate() -> None:
 
 def arm(trials: int, operations: int = OPERATIONS, **changes: Any) -> dict[str, Any]:
     random = np.random.default_rng(13)
+    places = (np.arange(operations) * SLICES // operations).astype(np.uint8)
     facts = []
     for block in range(1, trials + 1):
         service = np.rint(1e6 * np.exp(random.normal(0, 0.5, operations))).astype(np.int64)
-        course = Course(PLACES[:operations], service, done=np.bincount(PLACES[:operations], minlength=SLICES))
+        course = Course(places, service, done=np.bincount(places, minlength=SLICES))
         facts.append(trial(service / 1e6, block=block, course=course, **changes))
     delays = Latency(service=distribution(np.concatenate([each.course.service_ns for each in facts])))
     return intervals.of_arm(facts, delays, seed=1)
@@ -101,19 +100,31 @@ def test_an_interval_lies_around_its_figure_and_is_the_same_each_time() -> None:
 def test_five_trials_and_quantiles_below_their_floor_have_none() -> None:
     assert arm(5)["service_ms"]["p50"] is None
     assert arm(5)["throughput_hz"] is None
-    few = arm(6, operations=40)["service_ms"]
+    few = arm(6, operations=180)["service_ms"]
     assert few["p50"] is not None
+    assert few["p90"] is None
     assert few["p99"] is None
 
 
+def test_a_p99_takes_more_trials_than_a_median() -> None:
+    """What is rare is told by few trials, however many operations they have."""
+    few = arm(intervals.LEAST_TRIALS["p99"] - 1, operations=1000)["service_ms"]
+    assert few["p90"] is not None
+    assert few["p99"] is None
+    assert arm(intervals.LEAST_TRIALS["p99"])["service_ms"]["p99"] is not None
+
+
 def test_a_quantile_whose_upper_end_would_lie_above_all_values_has_none() -> None:
-    """300 operations in 6 trials: more than their floor, but a true p99 may well be above the largest of them."""
-    assert arm(6, operations=50)["service_ms"]["p99"] is None
+    """240 operations in 6 trials: a true p99 may well be above the largest of them."""
+    random = np.random.default_rng(13)
+    values = np.rint(1e6 * lognormal(random, 6, 40)).astype(np.int64)
+    places = (np.arange(40) * SLICES // 40).astype(np.uint8)
+    assert intervals.of_quantile(0.99, [places] * 6, list(values), distribution(values.ravel()), random) is None
 
 
 def test_half_of_the_operations_tell_nearly_the_same_interval(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where there are very many, a course holds a part of them, and the quantiles are still of all."""
-    values = np.rint(1e6 * trial_effects(np.random.default_rng(14), TRIALS)).astype(np.int64)
+    values = np.rint(1e6 * trial_effects(np.random.default_rng(14), TRIALS, OPERATIONS)).astype(np.int64)
     every = distribution(values.ravel())
     ends = [
         intervals.of_quantile(0.5, [PLACES[::step]] * TRIALS, list(values[:, ::step]), every, np.random.default_rng(1))
