@@ -57,7 +57,8 @@ class Place:
     ) -> subprocess.Popen[str]:
         """The lab, started and not waited for."""
         self.temporary.mkdir(exist_ok=True)
-        page = [] if "--report" in options or "--dry-run" in options else ["--no-report"]  # seconds that few tests need
+        # a report takes seconds that no test of a run needs; `probe` and the like have none
+        page = ["--no-report"] if scenario.suffix == ".toml" and "--dry-run" not in options else []
         command = program.command("lab", str(scenario), "--out", str(self.out), *page, *options)
         inherited = {**program.environment(), "TMPDIR": str(self.temporary), "LAB_TEST_MARK": self.mark}
         return subprocess.Popen(
