@@ -11,7 +11,7 @@ from scipy import stats
 
 from lab.analysis.course import Course
 from lab.analysis.warmup import LABELS, WINDOWS, label, label_of
-from tests.analysis.test_intervals import PLACES, Draw, bimodal, lognormal, trial_effects
+from tests.analysis.test_intervals import OPERATIONS, PLACES, Draw, bimodal, lognormal, trial_effects
 
 AT = np.arange(WINDOWS)
 NOISE = 0.02
@@ -49,7 +49,7 @@ def test_a_series_without_any_noise_is_judged_too() -> None:
 @pytest.mark.parametrize("draw", [lognormal, bimodal, trial_effects])
 def test_few_trials_without_a_change_are_called_anything_but_flat(draw: Draw) -> None:
     """Of 400 trials at most as many as 4 % may give (once in a thousand times more)."""
-    durations = np.rint(1e6 * draw(np.random.default_rng(3), 400)).astype(np.int64)
+    durations = np.rint(1e6 * draw(np.random.default_rng(3), 400, OPERATIONS)).astype(np.int64)
     found = Counter(label(Course(PLACES, each)) for each in durations)
     assert 400 - found["flat"] <= stats.binom.ppf(0.999, 400, 0.04), found
 

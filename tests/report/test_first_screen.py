@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from lab.report.told import first_screen
+from lab.report.told.sentences import few as few_of
 
 
 def arm(ok: int, fail: int = 0, code: str = "CKR_X", wrong: int = 0) -> dict[str, Any]:
@@ -36,5 +37,5 @@ def test_comparisons_that_are_open_for_one_reason_share_a_sentence() -> None:
 
 
 def test_what_is_left_out_is_counted() -> None:
-    assert first_screen._few(["x"] * 10, "arm") == [*["x"] * 8, "and 2 more arms, see below."]
-    assert first_screen._few(["x"] * 9, "arm") == [*["x"] * 8, "and 1 more arm, see below."]
+    assert few_of(["x"] * 10, "arm") == [*["x"] * 8, "and 2 more arms, see below."]
+    assert few_of(["x"] * 9, "arm") == [*["x"] * 8, "and 1 more arm, see below."]

@@ -8,17 +8,20 @@ import signal
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import psutil
 import pytest
 
 from lab import program
+from lab.record import dtypes
+from lab.record.rowfile import read_rows
 from lab.topology.site import free_port
 from tests.combined import Sealed, sealed
 from tests.runs import SERVERS, Place, balanced, until
 from tests.secrecy import holders, needles
 from tests.topology.real_servers.conftest import BEGUN, KINDS, LONG, SHORT, listened_at, scenario
-from tests.topology.test_ways_to_die import claimed, root_of
+from tests.topology.test_ways_to_die import root_of
 
 
 @dataclass
@@ -48,6 +51,12 @@ class Loaded:
         return found
 
 
+def ended(path: Path) -> int:
+    """Handshakes that came to their end, of a generator that may be at work on others."""
+    file = read_rows(path, dtypes.OPERATION)
+    return 0 if file is None else int((file.rows["state"] == dtypes.ENDED).sum())
+
+
 @pytest.fixture
 def load(place: Place) -> Callable[..., Loaded]:
     def start(kind: str, more: str = "", *options: str) -> Loaded:
@@ -59,7 +68,7 @@ def load(place: Place) -> Callable[..., Loaded]:
 
         def begun() -> bool:
             assert running.poll() is None, running.communicate()
-            return any(claimed(rows) > BEGUN for rows in place.out.glob("trials/0001-*/operations-1.rows"))
+            return any(ended(rows) > BEGUN for rows in place.out.glob("trials/0001-*/operations-1.rows"))
 
         until(begun)
         return Loaded(place, running, port, root_of(place))
