@@ -58,8 +58,7 @@ def _module(one: Examination) -> str:
     packages = ", ".join(f"{name} {version}" for name, version in subject.packages.items())
     told = [
         f"## {subject.name}\n",
-        f"{subject.library} {subject.library_version}, Cryptoki {subject.cryptoki_version}; "
-        f"{packages or subject.module}.",
+        f"{subject.maker} {subject.module_version}, Cryptoki {subject.cryptoki_version}; {packages or subject.module}.",
         f"Signed with {subject.key} ({subject.mechanism})." if subject.key else "Nothing was signed.",
         f"{counts(one)}.{f' Not complete: {one.partial}.' if one.partial else ''}\n",
     ]

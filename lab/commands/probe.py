@@ -149,8 +149,8 @@ def _subject(name: str, ready: _Ready, private: Path) -> Subject:
         name=name,
         module=str(ready.token.path),
         module_sha256=manifest.sha256(ready.token.path) or "",
-        library=f"{info.manufacturer}, {info.description}" if info else "",
-        library_version=info.library_version if info else "",
+        maker=f"{info.manufacturer}, {info.description}" if info else "",
+        module_version=info.module_version if info else "",
         cryptoki_version=info.cryptoki_version if info else "",
         token=f"{token.manufacturer} {token.model}" if token else "",
         firmware=token.firmware if token else "",
@@ -166,13 +166,13 @@ def _subject(name: str, ready: _Ready, private: Path) -> Subject:
 def _as_seen(subject: Subject, found: _Found) -> Subject:
     """With what the module itself answered to C_GetInfo: a token behind p11-kit is prepared without p11-kit."""
     told = (call.facts for seen in found.stages.values() for call in seen.calls if call.name == "C_GetInfo")
-    info = next((facts for facts in told if "library_version" in facts), None)
+    info = next((facts for facts in told if "module_version" in facts), None)
     if info is None:
         return subject
     return replace(
         subject,
-        library=f"{info['manufacturer']}, {info['description']}",
-        library_version=info["library_version"],
+        maker=f"{info['manufacturer']}, {info['description']}",
+        module_version=info["module_version"],
         cryptoki_version=info["cryptoki_version"],
     )
 

@@ -17,6 +17,7 @@ from lab.scenario import Token
 from lab.servers.model import ServerName
 from lab.servers.programs import PROGRAMS, find_program, version_of
 from lab.tokens import bridges
+from lab.tokens.bridges import library_of
 from lab.tokens.golden import GoldenToken
 from lab.tokens.kinds import open_token
 from lab.tokens.model import Token as TokenOfAKind
@@ -86,7 +87,7 @@ def _made(token: GoldenToken, key: str = "ec-p256") -> Part:
     try:
         with tempfile.TemporaryDirectory(prefix="lab-token-") as folder:
             library = token.prepare(frozenset({key}), Path(folder) / "token").info
-            return Part(what, True, f"{token.path}, {library.manufacturer} {library.library_version}")
+            return Part(what, True, f"{token.path}, {library.manufacturer} {library.module_version}")
     except (ScenarioError, LabFault) as error:
         return Part(what, False, _said(error).removeprefix(f"{token.kind}: "))
     finally:
@@ -147,7 +148,7 @@ def _server(name: ServerName) -> Part:
 def _bridge(name: str) -> Part:
     what = f"tls.bridge = {name}"
     try:
-        library = bridges.library_of(name)
+        library = library_of(name)
         bridges.loadable(name, library)
     except ScenarioError as error:
         return Part(what, False, _said(error).removeprefix(f"{name}: "))

@@ -66,7 +66,7 @@ class _Info(ctypes.Structure):
         ("manufacturer", ctypes.c_char * 32),
         ("flags", ULONG),
         ("description", ctypes.c_char * 32),
-        ("library", _Version),
+        ("module", _Version),
     ]
 
 
@@ -108,7 +108,7 @@ class LibraryInfo:
 
     manufacturer: str
     description: str
-    library_version: str
+    module_version: str
     cryptoki_version: str
 
 
@@ -220,11 +220,11 @@ class Cryptoki:
     def finalize(self) -> None:
         self._call("C_Finalize", None)
 
-    def library_info(self) -> LibraryInfo:
+    def module_info(self) -> LibraryInfo:
         info = _Info()
         self._call("C_GetInfo", ctypes.byref(info))
         return LibraryInfo(
-            _text(info.manufacturer), _text(info.description), _version(info.library), _version(info.cryptoki)
+            _text(info.manufacturer), _text(info.description), _version(info.module), _version(info.cryptoki)
         )
 
     # slots and tokens

@@ -6,6 +6,7 @@
 #define LAB_KEPT_H
 
 #include <stdbool.h>
+#include <string.h>
 
 #include <p11-kit/pkcs11.h>
 
@@ -19,6 +20,13 @@ enum locking_override { KEEP_LOCKING, DECLARE_OS, DECLARE_NONE };
 static struct siphash_key tag_key;
 static enum locking_override locking_override;
 static char *init_string; /* for callers of C_Initialize that give none in pReserved; NULL: none for them either */
+
+/* A copy, for servers write the titles of their processes over their environment. */
+static bool keep_init_string(const char *text)
+{
+    init_string = text && *text ? strdup(text) : NULL;
+    return !text || !*text || init_string;
+}
 
 static inline u64 tag_of(const void *bytes, u64 length)
 {

@@ -306,13 +306,6 @@ static void *symbol(const char *name)
     return found;
 }
 
-/* A copy, for servers write the titles of their processes over their environment. */
-static bool keep_init_string(const char *text)
-{
-    init_string = text && *text ? strdup(text) : NULL;
-    return !text || !*text || init_string;
-}
-
 /* NULL, or what is wrong. *detail gets its object. */
 static const char *load_module(const char **detail)
 {

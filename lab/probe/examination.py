@@ -46,8 +46,8 @@ class Subject:
     name: str  # softhsm; softhsm, reset_on_fork; p11kit-proxy over nss; the file's name of a module by path
     module: str  # path
     module_sha256: str
-    library: str  # C_GetInfo: manufacturer, description
-    library_version: str  # C_GetInfo, 2.6
+    maker: str  # C_GetInfo: manufacturer, description
+    module_version: str  # C_GetInfo, 2.6
     cryptoki_version: str  # C_GetInfo, 2.40
     token: str  # C_GetTokenInfo: manufacturer, model
     firmware: str

@@ -29,7 +29,7 @@ def show(found: Examination, console: Console) -> None:
     """Prints the subject, how many lines have which verdict, and the lines by group."""
     subject = found.subject
     console.print(Text(f"Probe of {subject.name}", style="bold"))
-    console.print(Text(f"{subject.module}, {subject.library} {subject.library_version}".rstrip(), style="dim"))
+    console.print(Text(f"{subject.module}, {subject.maker} {subject.module_version}".rstrip(), style="dim"))
     if found.partial:
         console.print(Text(f"Not complete: {found.partial}.", style="yellow"))
     console.print(Text(f"{counts(found)}; {found.took_s:.0f} s"))

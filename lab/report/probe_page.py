@@ -63,7 +63,7 @@ def _facts(found: Examination) -> list[tuple[str, str]]:
     facts = [
         ("module", subject.module),
         ("SHA-256 of the module", subject.module_sha256),
-        ("C_GetInfo", f"{subject.library} {subject.library_version}, Cryptoki {subject.cryptoki_version}"),
+        ("C_GetInfo", f"{subject.maker} {subject.module_version}, Cryptoki {subject.cryptoki_version}"),
         ("C_GetTokenInfo", f"{subject.token} {subject.firmware}".strip()),
         ("sessions, by C_GetTokenInfo", sessions),
         ("packages", ", ".join(f"{name} {version}" for name, version in subject.packages.items())),

@@ -224,7 +224,7 @@ def _keys(module: Cryptoki, slot: int, session: int, request: Request) -> dict[s
 
 def _description(module: Cryptoki, slot: int) -> dict[str, Any]:
     token: TokenInfo = module.token_info(slot)
-    return {"library": asdict(module.library_info()), "token": asdict(token)}
+    return {"library": asdict(module.module_info()), "token": asdict(token)}
 
 
 def _quietly_finalize(module: Cryptoki) -> None:

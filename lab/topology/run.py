@@ -79,7 +79,7 @@ class Tokens:
                 "kind": settings.kind,
                 "module": str(path) if (path := token.path) else None,
                 "module_sha256": sha256(Path(path)) if path else None,
-                "library": f"{prepared.info.description} {prepared.info.library_version}",
+                "library": f"{prepared.info.description} {prepared.info.module_version}",
                 "cryptoki": prepared.info.cryptoki_version,
                 "token": f"{prepared.token.manufacturer} {prepared.token.model} {prepared.token.firmware}",
                 "max_sessions": prepared.token.max_sessions,

@@ -12,6 +12,7 @@ from typing import Final
 
 from lab.errors import ScenarioError
 from lab.tokens import bridges
+from lab.tokens.bridges import library_of
 from lab.tokens.softhsm import MODULE as SOFTHSM
 from lab.trace import openssl_cnf, p11_kit
 from lab.trace.openssl_cnf import Bridge
@@ -116,7 +117,7 @@ def _openssl(wiring: Wiring, swap: Swap, private: Path, bridge: Bridge) -> None:
         wiring.told.append(f"OPENSSL_CONF names {own}, which cannot be read, and is left as it is")
         return
     try:
-        library = bridges.library_of(bridge)
+        library = library_of(bridge)
     except ScenarioError:
         wiring.told.append(f"no openssl.cnf: {bridges.LIBRARIES[bridge].what} is not installed")
         return

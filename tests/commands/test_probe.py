@@ -88,7 +88,7 @@ def test_the_status_says_whether_something_violates(
     assert {path.name for path in place.out.iterdir()} == {"probe.json", "probe.html"}
     assert "C_Initialize of a child" in done.stdout
     assert "1/1  child-initialize" in done.stderr
-    assert found.subject.library == "SoftHSM, Implementation of PKCS11"
+    assert found.subject.maker == "SoftHSM, Implementation of PKCS11"
     assert found.command == " ".join(["python -m lab probe --token softhsm", *options, *ONE])
     assert place.leftovers() == []
 

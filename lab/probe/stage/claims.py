@@ -26,7 +26,7 @@ def _claims(bench: Bench) -> None:
     bench.call(GET_INTERFACE_LIST, partial(interfaces, Path(order.module)), describe=_told)
     if bench.answer("C_Initialize", bench.initialize):
         return
-    bench.call("C_GetInfo", module.library_info, describe=asdict)
+    bench.call("C_GetInfo", module.module_info, describe=asdict)
     if not bench.find_token():
         return
     bench.call("C_GetTokenInfo", partial(module.token_info, bench.slot), describe=lambda info: {"flags": info.flags})

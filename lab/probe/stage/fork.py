@@ -29,7 +29,7 @@ def _digest(bench: Bench) -> None:
 
 
 CLASSES: Final[Mapping[str, Callable[[Bench], object]]] = {
-    "general": lambda b: b.call("C_GetInfo", b.module.library_info),
+    "general": lambda b: b.call("C_GetInfo", b.module.module_info),
     "slots": lambda b: b.call("C_GetSlotList", b.module.slots),
     "token": lambda b: b.call("C_GetTokenInfo", partial(b.module.token_info, b.slot)),
     "open": lambda b: b.call("C_OpenSession", partial(b.module.open_session, b.slot)),
@@ -61,7 +61,7 @@ def child_initialize(bench: Bench) -> None:
     """A child of a logged-in parent with sessions and a session object calls C_Initialize and looks around."""
     if not bench.make_ready():
         return
-    bench.call("C_GetInfo", bench.module.library_info, describe=asdict)
+    bench.call("C_GetInfo", bench.module.module_info, describe=asdict)
     sessions = [bench.session]
     for _ in range(_SESSIONS - 1):
         more = bench.call("C_OpenSession", lambda: bench.module.open_session(bench.slot))

@@ -2,52 +2,38 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from lab.probe.line import NOT_SEEN, Judgement, Line, Verdict, explained, judged
 from lab.probe.lines import LINES
-from lab.probe.seen import Call, End, Output, Seen
+from lab.probe.seen import End, Output, Seen
+from tests.probe.lines.forks_made_up import (
+    ALREADY_INITIALIZED,
+    BUSY_CHILD,
+    BUSY_SIGNED,
+    CHILD,
+    CRASH,
+    DEVICE_ERROR,
+    GRAND,
+    GRAND_WORKED,
+    HANG,
+    IN_BOTH,
+    INVALID,
+    LOGGED_IN,
+    NOT_INITIALIZED,
+    OLD,
+    SIGNS,
+    SOCKET,
+    STATE,
+    THREAD,
+    WORKED,
+    Made,
+    looked_after,
+    seen,
+    signature,
+)
 
 BY_NAME: dict[str, Line] = {line.name: line for line in LINES}
-NOT_INITIALIZED, ALREADY_INITIALIZED, LOGGED_IN, INVALID, DEVICE_ERROR = 0x190, 0x191, 0x100, 0xB3, 0x30
-P256_BYTES = 64
-
-Made = tuple[Any, ...]
-"""who, function, CKR code or None, and facts where there are any."""
-
-
-def seen(*made: Made, ends: tuple[End, ...] = (), outputs: tuple[Output, ...] = (), **facts: Any) -> Seen:
-    pids = {who: 100 + number for number, who in enumerate(dict.fromkeys(one[0] for one in made))}
-    calls = tuple(Call(one[0], pids[one[0]], one[1], one[2], one[3] if len(one) > 3 else {}) for one in made)
-    own = tuple(End(end.who, pids.get(end.who, 1), end.how, end.status) for end in ends)
-    return Seen(calls, own, facts, outputs)
-
-
-def signature(who: str, nonce: int, data: bytes, right: bool = True) -> Output:
-    return Output(who, bytes([nonce]) * (P256_BYTES // 2) + data.ljust(P256_BYTES // 2, b"s"), data, right)
-
-
-def looked_after(scene: str, ckr: int | None = 0, logged_in: bool = True) -> tuple[Made, ...]:
-    after = f"parent after ({scene})"
-    return (after, "C_GetSessionInfo", 0, {"logged_in": logged_in}), (after, "C_SignInit", ckr)
-
-
-CHILD = ("child", "C_Initialize", 0)
-OLD = ("child with old handles", "C_Initialize", 0)
-STATE = ("child", "C_GetSessionInfo", 0, {"logged_in": False})
-CRASH, HANG = End("child", 1, "signal", 11), End("child", 1, "hang")
-WORKED: tuple[Made, ...] = (("child (beside)", "C_Initialize", 0), ("child (beside)", "C_Sign", 0))
-SIGNS = ("parent (beside)", "C_Sign", 0, {"times": 9})
-GRAND = "grandchild (child has initialised)"
-GRAND_WORKED: tuple[Made, ...] = ((GRAND, "C_Initialize", 0), (GRAND, "C_Sign", 0))
-IN_BOTH: tuple[Made, ...] = (("child", "C_Sign", 0), ("parent after", "C_Sign", 0))
-THREAD = ("thread 0", "C_Sign", 0, {"times": 50})
-BUSY_CHILD = ("child 0", "C_Sign", 0)
-BUSY_SIGNED = signature("child 0", 1, b"a")
-SOCKET = {"kind": "socket", "target": "socket:[7]", "inode": 7, "close_on_exec": True}
-
 CASES: list[tuple[str, Seen, Verdict, str]] = [
     ("child-without-initialize", seen(("child (a)", "C_GetInfo", NOT_INITIALIZED)), "conforms", "1 call of a child"),
     ("child-without-initialize", seen(("child (a)", "C_GetInfo", 0)), "undefined", "C_GetInfo: CKR_OK"),
@@ -380,36 +366,6 @@ def test_who_claims_to_hand_on_copies_violates_nothing_by_it(
 
     assert verdict(claims("2.40", 1)) == "undefined"
     assert {verdict(claims("2.40", 0)), verdict(claims("3.0", 1)), verdict(seen())} == {"violates"}
-
-
-def test_harm_after_an_undefined_use_is_undefined() -> None:
-    judge, used = BY_NAME["parent-after-uses"], ("parent (sign)", "C_Login", 0)
-
-    harmed = judged(judge, seen(used, *looked_after("sign", DEVICE_ERROR)), seen())
-    unharmed = judged(judge, seen(used, *looked_after("sign")), seen())
-    killed = judged(judge, seen(), seen(*looked_after("SIGKILL with old handles", DEVICE_ERROR)))
-
-    assert [one.verdict for one in (harmed, unharmed, killed)] == ["undefined", "conforms", "undefined"]
-    assert "parent after (sign): C_SignInit answered CKR_DEVICE_ERROR" in harmed.seen
-
-
-def test_a_crash_of_a_parent_has_no_excuse() -> None:
-    judge, others = BY_NAME["survives"], [seen()] * (len(BY_NAME["survives"].also) - 1)
-    crashed = seen(("parent (exit)", "C_Login", None), ends=(End("parent (exit)", 1, "signal", 11),))
-
-    ready = ("parent", "C_Initialize", 0)
-
-    assert judged(judge, seen(ready, ("parent", "C_Login", 0x30)), seen(), *others).verdict == "conforms"
-    assert judged(judge, seen(("parent", "C_Initialize", 0x30)), seen(), *others) == NOT_SEEN
-    assert judged(judge, seen(), crashed, *others) == Judgement("violates", "parent (exit) died of SIGSEGV in C_Login.")
-    assert judged(judge, seen(), seen(), *others) == NOT_SEEN
-
-
-def test_a_parent_harmed_by_its_child_does_not_count_as_one_by_the_book() -> None:
-    others = [seen()] * len(BY_NAME["survives"].also)
-    harmed = seen(("parent", "C_Initialize", 0), ("parent after", "C_Sign", None))
-
-    assert judged(BY_NAME["survives"], harmed, *others).verdict == "conforms"
 
 
 def test_what_was_not_reached_has_its_reason() -> None:
