@@ -15,7 +15,7 @@ def test_it_sleeps_until_it_is_stopped_and_notes_each_sleep() -> None:
     begun_ns = time.monotonic_ns()
     sleeper = Sleeper()
     while not sleeper._late_ns[2]:
-        time.sleep(0)
+        time.sleep(0)  # lets the sleeper have the processor: it tells nobody that it has begun
     late_ns = sleeper.stop()
     elapsed_ns = time.monotonic_ns() - begun_ns
     assert late_ns.size > 2
