@@ -85,15 +85,22 @@ def listens(address: str, port: int) -> bool:
         return any(row[1] in (wanted, anywhere) and row[3] == _LISTENS for row in rows)
 
 
-def started_ns(pid: int) -> int | None:
-    """When a process was born, on CLOCK_MONOTONIC, to a tick of the kernel (10 ms); None where it is gone.
+def born_ticks(pid: int) -> int | None:
+    """When a process was born, in ticks of the kernel (10 ms) since the boot; None where it is gone.
 
-    The kernel counts from the boot, which differs from that clock by the time that the machine was suspended.
+    The same number each time that it is asked for: a pid and it together name one process, also when pids come again.
     """
     try:
         with open(f"/proc/{pid}/stat") as file:
-            ticks = int(file.read().rpartition(")")[2].split()[_STARTTIME])
+            return int(file.read().rpartition(")")[2].split()[_STARTTIME])
     except OSError:
         return None
+
+
+def monotonic_ns(ticks: int) -> int:
+    """An instant in ticks since the boot on CLOCK_MONOTONIC, which differs by the time that the machine was suspended.
+
+    Two clocks are read for it, one after the other, so no two answers are quite the same: not for comparing.
+    """
     suspended_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME) - time.monotonic_ns()
     return ticks * (1_000_000_000 // os.sysconf("SC_CLK_TCK")) - suspended_ns

@@ -20,7 +20,16 @@ from typing import Final
 
 from lab.errors import LabFault
 from lab.process.beside import Beside, start_all
-from lab.process.others import children, descendants, involuntary_switches, listens, pss_kib, started_ns, user_of
+from lab.process.others import (
+    born_ticks,
+    children,
+    descendants,
+    involuntary_switches,
+    listens,
+    monotonic_ns,
+    pss_kib,
+    user_of,
+)
 from lab.process.own import adopt_orphans
 from lab.record.order import ServerOrder, TrialOrder
 from lab.worker import owners
@@ -43,7 +52,7 @@ class Member:
     process: int
     pid: int
     handle: int  # pidfd
-    birth_ns: int | None  # as the kernel tells it, to a tick; None where it had ended by then
+    birth: int | None  # in ticks of the kernel; None where it had ended by then
     ended: bool = False
     role: str = "worker"
 
@@ -76,20 +85,21 @@ class Tree:
         for pid, parent in found.items():
             if parent in self.not_it:
                 self.not_it.add(pid)
-            known, birth_ns = self.members.get(pid), started_ns(pid)
-            if pid in self.not_it or (known is not None and (not known.ended or known.birth_ns == birth_ns)):
+            known, birth = self.members.get(pid), born_ticks(pid)
+            if pid in self.not_it or (known is not None and (not known.ended or known.birth == birth)):
                 continue  # another with the number of one that has ended is a new one
             try:
                 handle = os.pidfd_open(pid)
             except OSError:
                 continue  # it has just ended
             self.last_process += 1
-            member = self.members[pid] = Member(self.last_process, pid, handle, birth_ns)
+            member = self.members[pid] = Member(self.last_process, pid, handle, birth)
             self.first = self.first or pid
             if parent == os.getpid() and pid != self.first:
                 parent = self.first  # a daemon, whose parent had ended before anybody looked
             # the kernel counts in ticks of 10 ms, and at the last look, or glance, this one was not there yet
-            at_ns = max(birth_ns or 0, before_ns, self.glanced_ns if parent == self.glanced_at else 0)
+            birth_ns = 0 if birth is None else monotonic_ns(birth)
+            at_ns = max(birth_ns, before_ns, self.glanced_ns if parent == self.glanced_at else 0)
             report("born", process=member.process, pid=pid, role=member.role, parent=parent, at_ns=at_ns)
             born.append(member)
         self.not_it &= found.keys()

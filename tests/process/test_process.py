@@ -16,7 +16,15 @@ from contextlib import contextmanager
 
 import pytest
 
-from lab.process.others import descendants, involuntary_switches, listens, pss_kib, started_ns, user_of
+from lab.process.others import (
+    born_ticks,
+    descendants,
+    involuntary_switches,
+    listens,
+    monotonic_ns,
+    pss_kib,
+    user_of,
+)
 
 TICK_NS = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
 NOBODY = 2**22 + 1  # no pid is as high (proc(5), pid_max)
@@ -90,7 +98,7 @@ def test_one_that_has_ended_and_is_not_reaped_is_still_there() -> None:
 
 def test_nobody_has_no_descendants_no_birth_and_no_memory() -> None:
     assert descendants(NOBODY) == {}
-    assert started_ns(NOBODY) is None
+    assert born_ticks(NOBODY) is None
     assert pss_kib(NOBODY) is None
     assert involuntary_switches(NOBODY) is None
 
@@ -108,17 +116,17 @@ def test_a_birth_is_dated_on_our_clock_to_a_tick() -> None:
     with sleeper() as process:
         after_ns = time.monotonic_ns()
         said(process)
-        at_ns = started_ns(process.pid)
-        assert at_ns is not None
-        assert before_ns - 2 * TICK_NS <= at_ns <= after_ns + TICK_NS
+        born = born_ticks(process.pid)
+        assert born is not None
+        assert before_ns - 2 * TICK_NS <= monotonic_ns(born) <= after_ns + TICK_NS
 
 
 def test_a_name_with_spaces_and_brackets_does_not_move_the_date() -> None:
     with sleeper("open('/proc/self/comm', 'w').write('a) 1 (b')\nprint(flush=True)") as process:
         said(process)
-        at_ns = started_ns(process.pid)
-        assert at_ns is not None
-        assert abs(time.monotonic_ns() - at_ns) < 60_000_000_000
+        born = born_ticks(process.pid)
+        assert born is not None
+        assert abs(time.monotonic_ns() - monotonic_ns(born)) < 60_000_000_000
 
 
 def test_a_listener_is_found_at_its_address_and_port_alone() -> None:

@@ -50,3 +50,16 @@ def test_a_glance_sees_a_new_child_which_is_dated_between_two_glances(
     child = next(one for one in reports if one["parent"] == parent.pid)
     assert before_ns <= tree.glanced_ns <= child["at_ns"] <= after_ns
     assert not tree.glance(parent.pid)
+
+
+def test_one_that_has_ended_and_is_not_reaped_yet_is_not_born_again(reports: list[dict[str, Any]]) -> None:
+    child = subprocess.Popen(("true",))
+    tree = Tree(set(), 0)
+    (member,) = (one for one in tree.look() if one.pid == child.pid)
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+    member.ended = True
+    try:
+        assert [one.pid for _ in range(200) for one in tree.look()].count(child.pid) == 0
+    finally:
+        child.wait()
+    assert [one["pid"] for one in reports].count(child.pid) == 1
