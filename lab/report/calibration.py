@@ -18,7 +18,10 @@ from lab.report.words import significant
 
 CITED_SERVICE: Final = "1"
 """ms of the service whose recovery is cited."""
-_TITLE: Final = {
+NOT_CALIBRATED: Final = (
+    "There is no calibration here of the machine that this was measured on; python -m lab calibrate makes one."
+)
+TITLE: Final = {
     "account": "Everything accounted for",
     "floor": "What the lab costs",
     "tap": "What the tap costs",
@@ -30,16 +33,18 @@ _TITLE: Final = {
 }
 
 
-def cited(run_path: Path, summary: Mapping[str, Any]) -> str | None:
-    """The line that cites the newest calibration of the machine that a run was measured on, where that is this machine.
-
-    It is for no file of the run that has to be the same twice.
-    """
+def of_machine(run_path: Path) -> dict[str, Any] | None:
+    """The newest calibration of the machine that a run was measured on, where that is this machine, or None."""
     try:
         machine = Run.open(run_path).manifest.get("machine")
     except (ScenarioError, LabFault):  # what is left of a damaged run
         return None
-    if machine is None or machine != manifest.machine() or (found := calibrations.newest(machine)) is None:
+    return calibrations.newest(machine) if machine is not None and machine == manifest.machine() else None
+
+
+def cited(run_path: Path, summary: Mapping[str, Any]) -> str | None:
+    """The line that cites it. It is for no file that has to be the same twice: report.html and report.md need not be."""
+    if (found := of_machine(run_path)) is None:
         return None
     return cite(found, [arm["topology"]["kind"] for arm in summary["arms"].values()])
 
@@ -68,7 +73,7 @@ def show(checks: Iterable[Mapping[str, Any]], console: Console) -> None:
         if check["part"] != part:
             part = check["part"]
             console.print()
-            console.print(_row("", _TITLE[part], "measured", "wanted", "bold"))
+            console.print(_row("", TITLE[part], "measured", "wanted", "bold"))
         word, style = {True: ("pass", "green"), False: ("FAIL", "bold red"), None: ("", "")}[check["passed"]]
         console.print(_row(Text(word, style=style), check["name"], check["measured"], check["wanted"]))
         if check["told"]:

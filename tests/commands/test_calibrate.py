@@ -17,6 +17,7 @@ import pytest
 
 from lab import program
 from lab.calibration.arms import QUICK
+from lab.calibration.check import near
 from lab.calibration.take import PARTS
 from lab.commands.calibrate import FAILED, Options, calibrate
 from lab.commands.report import rebuild
@@ -134,14 +135,23 @@ def test_a_report_cites_the_newest_calibration_of_its_machine_and_none_of_anothe
     here = manifest.machine()
     figures = {"floor_us": {"prefork": 0.6}, "tap_us": 0.1, "service_error": {"1": 0.001}}
     calibrations.store(
-        {"utc": "2026-11-27T00:00:00Z", "machine": here, "figures": figures, "checks": []},
+        {"utc": "2026-11-27T00:00:00Z", "seconds": 58.3, "before": {"load_1min": 0.25}, "machine": here}
+        | {"figures": figures, "checks": [near("service", "median of 1 ms", 1.002, 1.0, 0.05, "ms").to_json()]},
         datetime(2026, 11, 27, tzinfo=UTC),
     )
     line = "calibrated 2026-11-27: the lab's own floor is 0.6 µs per operation in prefork, the tap adds 0.1 µs per call"
     ours = run_of(here, tmp_path / "ours")
     assert line in lab(tmp_path, "report", os.fspath(ours)).stdout
     assert "calibrated" not in (ours / "summary.json").read_text()
+    for page in ("report.md", "report.html"):
+        text = (ours / page).read_text()
+        assert f"The lab itself was {line}" in text
+        assert all(
+            part in text for part in ("median of 1 ms", "1.002 ms (+0.20 %)", "1 ms ± 5 %", "at a load average of")
+        )
     others = run_of({**here, "cpu": "another"}, tmp_path / "others")
     assert cited(others, rebuild(others)) is None
+    lab(tmp_path, "report", os.fspath(others))
+    assert (others / "report.md").read_text().count("There is no calibration here of the machine") == 2
     (others / "manifest.json").unlink()
     assert cited(others, rebuild(others)) is None

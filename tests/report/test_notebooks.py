@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
+import psutil
 import pytest
-from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
+from traitlets.config import Config
 
 import lab
 from lab.report import notebook
@@ -59,8 +60,10 @@ def test_a_notebook_runs_in_a_kernel_on_the_reference_run(path: Path, monkeypatc
     for cell in found.cells:
         if "parameters" in cell.metadata.get("tags", ()):
             cell.source = f"RUN = {str(REFERENCE)!r}"
-    kernel = AsyncKernelManager(kernel_name="python3", transport="ipc")  # files, and no port that others reach
-    NotebookClient(found, timeout=100, km=kernel).execute()
+    files = Config({"ConnectionFileMixin": {"transport": "ipc"}})  # and no port that others reach
+    before = set(psutil.Process().children())
+    NotebookClient(found, timeout=100, kernel_name="python3", config=files).execute()
+    assert set(psutil.Process().children()) <= before  # one that it was given, it would leave running
 
     shown = {kind for cell in found.cells for output in cell.get("outputs", ()) for kind in output.get("data", ())}
     assert {"image/png", "text/html", "text/markdown"} & shown

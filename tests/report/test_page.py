@@ -78,7 +78,8 @@ def test_the_first_screen_says_in_words_what_was_found(reported: Path) -> None:
 def test_figures_come_before_the_manifest_the_method_and_the_limits(reported: Path) -> None:
     parts = re.findall(r"^## (.*)$", (reported / "report.md").read_text(), re.MULTILINE)
     assert parts[4:] == [
-        *("Figures", "In numbers", "Trials that were left out", "Where and with what", "Method in short", "Limits"),
+        *("Figures", "In numbers", "Trials that were left out", "Where and with what", "Method in short"),
+        *("What the lab itself costs and finds here", "Limits"),
     ]
     assert "could not be shown" not in (reported / "report.md").read_text()
 

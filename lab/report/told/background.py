@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+from lab.report.calibration import NOT_CALIBRATED, TITLE, of_machine
 from lab.report.told.markdown import Told, bullets, plain, table
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ METHOD: Final = Told(
 )
 """docs/method.md says it with its sources."""
 
+_PASSED: Final = {True: "pass", False: "FAIL", None: "not checked"}
 _LIMITS: Final = (
     "The figures are of this machine, this module and this load. Ratios travel better than milliseconds.",
     "Load and servers share the machine's processors, so a closed loop measures both.",
@@ -62,6 +64,21 @@ def manifest(run: Run) -> Told:
 def _part(found: Mapping[str, Any], name: str) -> dict[str, Any]:
     part = found.get(name)
     return dict(part) if isinstance(part, dict) else {}
+
+
+def calibration(run: Run) -> Told:
+    """Every check of the newest calibration of the run's machine: what was measured, what was wanted."""
+    found = of_machine(run.path)
+    if found is None:
+        return Told(plain(NOT_CALIBRATED))
+    rows = [
+        (TITLE[check["part"]], check["name"], check["measured"], check["wanted"], _PASSED[check["passed"]])
+        for check in found["checks"]
+    ]
+    load = _part(found, "before").get("load_1min")
+    amid = f", at a load average of {load:.1f}" if isinstance(load, int | float) else ""
+    told = f"Calibrated at {found['utc']}, in {found['seconds']:.0f} s{amid}."
+    return Told(f"{plain(told)}\n\n{table(('part', 'check', 'measured', 'wanted', ''), rows)}")
 
 
 def limits(run: Run) -> Told:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from lab.report import doubtful, words
+from lab.report.calibration import NOT_CALIBRATED, cited
 from lab.report.figures.latency import interval_of
 from lab.report.terminal import load, shape, workload
 from lab.report.told.markdown import Told, bullets, plain
@@ -15,6 +16,8 @@ from lab.report.traced import is_trace
 from lab.report.words import counted, milliseconds, significant
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from lab.report.loaded import Run
 
 _DECIDED: Final = ("faster", "slower", "equivalent")
@@ -102,7 +105,13 @@ def how_sure(run: Run) -> list[str]:
     lines += _open([each for each in comparisons if each["verdict"] == "inconclusive"])
     if not comparisons:
         lines.append("Nothing was compared: there is one arm, or the scenario gives no margin.")
-    return lines
+    return [*lines, calibrated(run.path, summary)]
+
+
+def calibrated(run_path: Path, summary: Mapping[str, Any]) -> str:
+    """What is known of the lab itself on the run's machine, as a sentence."""
+    line = cited(run_path, summary)
+    return plain(NOT_CALIBRATED if line is None else f"The lab itself was {line}.")
 
 
 def not_valid(run: Run) -> list[str]:

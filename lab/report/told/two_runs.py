@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from lab.analysis.across_runs import FIRST, SECOND
 from lab.report import doubtful, words
+from lab.report.told.first_screen import calibrated
 from lab.report.told.markdown import Told, bullets, plain
 from lab.report.told.sentences import NAMES, few, listed, once, outcome
 from lab.report.words import counted
@@ -173,7 +174,10 @@ def how_sure(pair: Pair) -> list[str]:
     lines += few([f"Not decided: {plain(each['arm'])}, {plain(sentence(each))}." for each in undecided],
                  "is not decided", most=5, plural="are not decided")  # fmt: skip
     lines.append("It tells these two runs apart, and not how much of it another run there would show again.")
-    return lines
+    of_the_lab = {name: calibrated(side.run.path, side.summary) for name, side in pair.sides.items()}
+    if len(set(of_the_lab.values())) == 1:
+        return [*lines, of_the_lab[FIRST]]
+    return [*lines, *(f"{name}: {line}" for name, line in of_the_lab.items())]
 
 
 def not_valid(pair: Pair) -> list[str]:
