@@ -43,7 +43,7 @@ def of_machine(run_path: Path) -> dict[str, Any] | None:
 
 
 def cited(run_path: Path, summary: Mapping[str, Any]) -> str | None:
-    """The line that cites it. It is for no file that has to be the same twice: report.html and report.md need not be."""
+    """The line that cites it. It is for no file that has to be the same twice: report.html and .md need not be."""
     if (found := of_machine(run_path)) is None:
         return None
     return cite(found, [arm["topology"]["kind"] for arm in summary["arms"].values()])
