@@ -35,6 +35,12 @@ def test_twice_as_long_is_slower_and_the_other_way_round_faster() -> None:
     assert (forth.trials, forth.method) == ((6, 6), "permutation")
 
 
+def test_what_the_user_cut_off_is_no_failure_of_the_arm() -> None:
+    *whole, last = trials([2 * ms for ms in (*BASE, 1.0)])
+    cut = replace(last, partial=True, outcomes=replace(last.outcomes, planned=300, shed=270))
+    assert one(trials(BASE), [*whole, cut]).verdict == "slower"
+
+
 def test_trials_are_not_paired_by_block() -> None:
     assert one(trials(BASE), trials(BASE)) == one(trials(BASE), trials(BASE[::-1]))
 

@@ -106,6 +106,19 @@ def test_interrupted_and_invalid_trials_take_no_part() -> None:
     assert found.blocks == 0
 
 
+def test_what_the_user_cut_off_is_no_failure_of_the_arm() -> None:
+    """Its planned operations have no row, and its workers were killed; what it did before that counts."""
+    *whole, last = trials([2.0] * 7, "b")
+    killed = replace(last.processes, workers=40, failed=40)
+    cut = replace(last, partial=True, processes=killed)
+    arms = {"a": trials([1.0] * 7), "b": [*whole, *with_outcomes([cut], planned=300, ok=20, info=2, shed=278)]}
+    (found,) = compare(["a", "b"], arms, P50, 1)
+    assert (found.verdict, found.because, found.blocks) == ("slower", None, 6)
+    arms["b"][-1:] = with_outcomes([cut], planned=300, ok=20, fail=20, shed=260)
+    (found,) = compare(["a", "b"], arms, P50, 1)
+    assert found.because == "failure rates differ: a 0 %, b 9.09 %"
+
+
 def test_failure_rates_are_compared_before_latencies() -> None:
     failing = with_outcomes(trials([0.5] * 6, "b"), ok=20, fail=10)
     found = compare(["a", "b"], {"a": trials([1.0] * 6), "b": failing}, P50, 1)[0]
