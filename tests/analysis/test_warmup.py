@@ -11,7 +11,8 @@ from scipy import stats
 
 from lab.analysis.course import Course
 from lab.analysis.warmup import LABELS, WINDOWS, label, label_of
-from tests.analysis.test_intervals import OPERATIONS, PLACES, Draw, bimodal, lognormal, trial_effects
+from tests.analysis.drawn import Draw, bimodal, lognormal, trial_effects
+from tests.analysis.test_intervals import OPERATIONS, PLACES
 
 AT = np.arange(WINDOWS)
 NOISE = 0.02
@@ -29,6 +30,7 @@ SERIES = {
     "waves": ("unstable", 0.3 * np.sin(AT * 2 * np.pi / 10)),
     "one window apart": ("flat", np.where(AT == 9, 0.5, 0)),
     "a step of 3 %": ("flat", np.where(AT < 10, 0.03, 0)),
+    "a step of 8 %": ("warming", np.where(AT < 10, 0.08, 0)),
     "nothing at all": ("flat", np.zeros(WINDOWS)),
 }
 
