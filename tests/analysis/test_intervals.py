@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from lab.analysis import intervals
+from lab.analysis import bootstrap, intervals
 from lab.analysis.course import SLICES, Course
 from lab.analysis.latency import Latency
 from lab.analysis.quantiles import distribution
 from tests.analysis.drawn import Draw, autocorrelated, bimodal, held, lognormal, places_of, trial_effects
 from tests.analysis.simulated import trial
 
-TRIALS, OPERATIONS, REPETITIONS, REPLICATES = 12, 400, 240, 200
+TRIALS, OPERATIONS, REPETITIONS = 12, 400, 240
 PLACES = places_of(OPERATIONS)
 
 
@@ -26,7 +26,7 @@ def test_intervals_hold_the_true_quantile_in_93_to_97_of_100_runs(draw: Draw, na
     runs notice 88 %, not 92 %. benchmarks/coverage.py draws as many as docs/method.md tells of."""
     trials = intervals.LEAST_TRIALS[name]
     operations = intervals.LEAST_OPERATIONS[name] // trials
-    covered, none = held(draw, name, trials, operations, 11, REPETITIONS, REPLICATES)
+    covered, none = held(draw, name, trials, operations, 11, REPETITIONS, bootstrap.REPLICATES)
     assert none <= 0.02 * REPETITIONS
     least, most = stats.binom.ppf(0.001, REPETITIONS - none, 0.93), stats.binom.ppf(0.999, REPETITIONS - none, 0.97)
     assert least <= covered <= most, covered

@@ -60,6 +60,8 @@ def test_what_stands_out_little_from_its_arm_is_not_flagged() -> None:
     often = replace(usual, involuntary_hz=49.0)
     assert disturbed(list(enumerate([*[usual] * 5, late, often]))) == {}
     assert list(disturbed(list(enumerate([*[usual] * 5, replace(late, late_p99_ms=1.6)])))) == [5]
+    assert list(disturbed(list(enumerate([*[usual] * 5, replace(late, idle_share=0.25)])))) == [5]
+    assert disturbed(list(enumerate([*[usual] * 5, replace(late, idle_share=0.24)]))) == {}
     assert list(disturbed(list(enumerate([*[usual] * 5, replace(often, involuntary_hz=51.0)])))) == [5]
 
 

@@ -43,6 +43,13 @@ def test_a_made_up_series_is_called_what_it_is(name: str) -> None:
     assert found[expected] >= 95, found
 
 
+def test_noise_alone_is_cut_in_one_case_of_a_hundred() -> None:
+    """So much noise that the least change hides nothing; of 1,000 series as many as 1.5 % may give, or fewer."""
+    random = np.random.default_rng(5)
+    cut = sum(label_of(random.normal(0, 0.2, WINDOWS)) != "flat" for _ in range(1000))
+    assert 0 < cut <= stats.binom.ppf(0.999, 1000, 0.015), cut
+
+
 def test_a_series_without_any_noise_is_judged_too() -> None:
     assert label_of(np.zeros(WINDOWS)) == "flat"
     assert label_of(SERIES["a fifth slower from the middle on"][1]) == "slowing"
