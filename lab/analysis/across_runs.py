@@ -19,9 +19,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lab.analysis import holm, latency, unpaired, validity
-from lab.analysis.comparisons import SIGNIFICANCE, Verdict, failure_rates_differ, verdict_of, workers_differ
+from lab.analysis.comparisons import (
+    SIGNIFICANCE,
+    Verdict,
+    failure_rates_differ,
+    outcomes_of,
+    verdict_of,
+    workers_differ,
+)
 from lab.analysis.facts import TrialFacts
-from lab.analysis.outcomes import Outcomes
 
 FIRST: Final = "A"
 SECOND: Final = "B"
@@ -81,7 +87,7 @@ def _obstacle(first: Sequence[TrialFacts], second: Sequence[TrialFacts]) -> str 
     for name, trials in ((FIRST, first), (SECOND, second)):
         if not trials:
             return f"{name} has no trial of it"
-    ours, theirs = (sum((trial.outcomes for trial in trials), Outcomes()) for trials in (first, second))
+    ours, theirs = outcomes_of(first), outcomes_of(second)
     return failure_rates_differ(ours, theirs, FIRST, SECOND) or workers_differ(first, second, FIRST, SECOND)
 
 

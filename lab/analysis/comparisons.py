@@ -8,7 +8,8 @@ in the same block, as a logarithm; then the exact sign-flip test and its interva
 Failure rates come first: the latency of survivors is no latency. Where one arm has no operation that ended well, has
 a wrong signature, or fails more often than the other (Fisher's exact test over all operations, p < 0.05; it takes
 operations for independent, so it errs towards not comparing), or lost more of its workers (the same test over
-workers, for in a closed loop a dead worker plans nothing), the pair is `not-comparable`.
+workers, for in a closed loop a dead worker plans nothing), the pair is `not-comparable`. What the user's interruption
+cut off is no failure of the arm.
 
 Otherwise the whole interval of the ratio must clear the margin m: inside [1/(1+m), 1+m] is `equivalent`, beyond it on
 one side is `faster` or `slower`, and anything else, or fewer than 6 blocks, is `inconclusive`. For a rate
@@ -94,7 +95,7 @@ def compare(
     if not arms:
         return []
     figures = {arm: _by_block(trials.get(arm, ())) for arm in arms}
-    outcomes = {arm: sum((trial.outcomes for trial in trials.get(arm, ())), Outcomes()) for arm in arms}
+    outcomes = {arm: outcomes_of(trials.get(arm, ())) for arm in arms}
     baseline = baseline_of(arms, outcomes)
     found = []
     for arm in arms:
@@ -118,6 +119,11 @@ def compare(
 def baseline_of(arms: Sequence[str], outcomes: Mapping[str, Outcomes]) -> str:
     """The first arm with a latency; the first of all where none has one."""
     return next((arm for arm in arms if outcomes[arm].ok and not outcomes[arm].wrong), arms[0])
+
+
+def outcomes_of(trials: Iterable[TrialFacts]) -> Outcomes:
+    """What became of all operations of an arm, those that an interruption cut off left out: the arm failed at none."""
+    return sum((trial.outcomes.ended if trial.partial else trial.outcomes for trial in trials), Outcomes())
 
 
 def obstacle_between(
@@ -162,7 +168,7 @@ def workers_differ(
     """
     counted = [
         (sum(trial.processes.workers for trial in trials), sum(trial.processes.failed for trial in trials))
-        for trials in (list(baseline), list(arm))
+        for trials in ([trial for trial in each if not trial.partial] for each in (baseline, arm))
     ]
     if not any(failed for _, failed in counted):
         return None

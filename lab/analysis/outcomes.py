@@ -7,7 +7,7 @@ and in a closed loop (where only begun operations count as planned) a missing ro
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +39,11 @@ class Outcomes:
         return (
             self.planned, self.ok, self.fail, self.info, self.shed, self.verified, self.wrong, self.measured_ok,
         )  # fmt: skip
+
+    @property
+    def ended(self) -> Outcomes:
+        """Without the operations that had not come to an end, or not begun: those of a trial that the user cut off."""
+        return replace(self, planned=self.ok + self.fail, info=0, shed=0)
 
     @property
     def balanced(self) -> bool:

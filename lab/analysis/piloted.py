@@ -18,10 +18,9 @@ from typing import Any, Final
 import numpy as np
 
 from lab.analysis.arms import ArmInfo, compared
-from lab.analysis.comparisons import baseline_of, obstacle_between
+from lab.analysis.comparisons import baseline_of, obstacle_between, outcomes_of
 from lab.analysis.deciding import blocks_for, likely_spread
 from lab.analysis.facts import TrialFacts
-from lab.analysis.outcomes import Outcomes
 from lab.analysis.signflip import LEAST_BLOCKS
 from lab.analysis.validity import unlike
 
@@ -57,22 +56,19 @@ def choose(
     trials = {name: [trial for trial in facts if trial.arm == name] for name in names}
     if trouble := _trouble(trials, blocks):
         return Choice(otherwise, f"in the pilot {trouble}")
-    baseline = baseline_of(names, _outcomes(trials))
+    baseline = baseline_of(names, {name: outcomes_of(found) for name, found in trials.items()})
     spread: dict[str, dict[str, float]] = {}
     needs: list[tuple[int, str, str]] = []
     for arm in names:
         if arm == baseline:
             continue
-        found = {
-            metric: ratios
-            for metric in margins
-            if not unlike(metric, known[baseline], known[arm])
-            and len(ratios := _log_ratios(trials[baseline], trials[arm], metric)) > 1
-        }
+        tested = {metric: _log_ratios(trials[baseline], trials[arm], metric) for metric in margins}
+        tested = {metric: ratios for metric, ratios in tested.items() if len(ratios) > 1}
+        found = {m: ratios for m, ratios in tested.items() if not unlike(m, known[baseline], known[arm])}
         if found:
             spread[arm] = {metric: float(np.std(ratios, ddof=1)) for metric, ratios in found.items()}
         for metric, ratios in found.items():
-            needed = blocks_for(likely_spread(np.array(ratios)), margins[metric], len(found))
+            needed = blocks_for(likely_spread(np.array(ratios)), margins[metric], len(tested))
             needs.append((MOST + 1 if needed is None else needed, arm, metric))
     if not needs:
         return Choice(otherwise, "in the pilot no compared metric has a figure in two arms")
@@ -83,17 +79,13 @@ def choose(
     return Choice(max(most, FEWEST), f"{what} needs the most blocks to be decided with 80 % power", spread)
 
 
-def _outcomes(trials: Mapping[str, Sequence[TrialFacts]]) -> dict[str, Outcomes]:
-    return {name: sum((trial.outcomes for trial in found), Outcomes()) for name, found in trials.items()}
-
-
 def _trouble(trials: Mapping[str, Sequence[TrialFacts]], blocks: int) -> str | None:
     """What keeps the pilot from being what the run will be like, or None."""
     for name, found in trials.items():
         usable = sum(trial.usable for trial in found)
         if usable < blocks:
             return f"{name} has {usable} usable trials of {blocks}"
-    outcomes = _outcomes(trials)
+    outcomes = {name: outcomes_of(found) for name, found in trials.items()}
     baseline = baseline_of(list(trials), outcomes)
     pairs = (obstacle_between(baseline, name, trials, outcomes) for name in trials if name != baseline)
     return next((obstacle for obstacle in pairs if obstacle), None)

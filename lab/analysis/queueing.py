@@ -2,7 +2,8 @@
 
 Lindley, The theory of queues with a single server, 1952: the wait of a customer is that of the one before, plus that
 one's service, less the time between their arrivals, and never below zero. The mean wait of Poisson arrivals is
-Pollaczek's and Khinchine's (Kleinrock, Queueing Systems, volume 1, 1975, 5.6); with a constant service it is M/D/1's.
+Pollaczek's and Khinchine's (Kleinrock, Queueing Systems, volume 1, 1975, chapter 5); with a constant service it is that
+of M/D/1.
 """
 
 from __future__ import annotations

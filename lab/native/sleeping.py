@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from lab.native import library
 
-CAPACITY: Final = 1 << 17
-"""Sleeps that are noted, some two minutes; memory is taken as they come."""
+CAPACITY: Final = 1 << 23
+"""Sleeps that are noted: more than the longest load has, an hour after a warm-up of one. Memory is taken as needed."""
 
 
 @cache

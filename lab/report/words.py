@@ -103,7 +103,10 @@ def comparison(found: Mapping[str, Any]) -> str:
     if found["verdict"] == "inconclusive" and str(found["because"]).startswith("the interval"):
         because = ""  # the sentence shows both, the interval and the margin
     if found.get("blocks_to_decide"):
-        because += f"; a run of {counted(found['blocks_to_decide'], 'block')} would probably decide"
+        blocks = counted(found["blocks_to_decide"], "block")
+        because += (
+            f"; if it is really {ratio(found['ratio'], found['margin'])}, a run of {blocks} would probably decide"
+        )
     if found["verdict"] == "not-comparable":
         return f"{subject}: {arm} cannot be compared with {baseline}{because}"
     verdict = f"{found['verdict']} at a margin of {100 * found['margin']:g} %{because}"

@@ -35,6 +35,21 @@ def test_twice_as_long_is_slower_and_the_other_way_round_faster() -> None:
     assert (forth.trials, forth.method) == ((6, 6), "permutation")
 
 
+def test_what_the_user_cut_off_is_no_failure_of_the_arm() -> None:
+    *whole, last = trials([2 * ms for ms in (*BASE, 1.0)])
+    cut = replace(last, partial=True, outcomes=replace(last.outcomes, planned=300, shed=270))
+    assert one(trials(BASE), [*whole, cut]).verdict == "slower"
+
+
+def test_four_trials_tell_one_metric_apart_and_not_two() -> None:
+    """The smallest p of 4 and 4 is 2 of 70: 0.029, and 0.057 after Holm's correction for two."""
+    ours, theirs = trials(BASE[:4]), trials([2 * ms for ms in BASE[:4]])
+    assert one(ours, theirs).verdict == "slower"
+    for found in compare_runs("a", ours, theirs, P50 | {"service_ms.max": 0.05}, seed=1):
+        assert (found.verdict, found.p_adjusted) == ("inconclusive", pytest.approx(4 / 70))
+        assert found.because == "p = 0.057 after Holm's correction for the arm's metrics"
+
+
 def test_trials_are_not_paired_by_block() -> None:
     assert one(trials(BASE), trials(BASE)) == one(trials(BASE), trials(BASE[::-1]))
 

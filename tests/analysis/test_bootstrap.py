@@ -63,6 +63,15 @@ def test_neighbours_that_resemble_each_other_are_drawn_together() -> None:
     assert spread(y) > 2 * naive
 
 
+def test_blocks_alone_show_that_neighbours_resemble_each_other_where_the_trials_sums_agree() -> None:
+    """What the drawn trials cannot tell then, the blocks must: half of the error of an AR(0.9) or more."""
+    random = np.random.default_rng(10)
+    wander = lfilter([1], [1, -0.9], random.normal(0, 0.3, (TRIALS, SLICES + 100)), axis=1)[:, 100:]
+    wander -= wander.mean(axis=1, keepdims=True)
+    error = 0.3 / (1 - 0.9) / math.sqrt(wander.size) / 10  # of a mean of slices, of 10 operations each
+    assert 0.5 * error < spread(5 + wander) < 1.2 * error
+
+
 def test_trials_that_agree_exactly_do_not_scatter() -> None:
     assert spread(np.full((TRIALS, SLICES), 5.0)) == 0
 

@@ -106,11 +106,32 @@ def test_interrupted_and_invalid_trials_take_no_part() -> None:
     assert found.blocks == 0
 
 
+def test_what_the_user_cut_off_is_no_failure_of_the_arm() -> None:
+    """Its planned operations have no row, and its workers were killed; what it did before that counts."""
+    *whole, last = trials([2.0] * 7, "b")
+    killed = replace(last.processes, workers=40, failed=40)
+    cut = replace(last, partial=True, processes=killed)
+    arms = {"a": trials([1.0] * 7), "b": [*whole, *with_outcomes([cut], planned=300, ok=20, info=2, shed=278)]}
+    (found,) = compare(["a", "b"], arms, P50, 1)
+    assert (found.verdict, found.because, found.blocks) == ("slower", None, 6)
+    arms["b"][-1:] = with_outcomes([cut], planned=300, ok=20, fail=20, shed=260)
+    (found,) = compare(["a", "b"], arms, P50, 1)
+    assert found.because == "failure rates differ: a 0 %, b 9.09 %"
+
+
 def test_failure_rates_are_compared_before_latencies() -> None:
     failing = with_outcomes(trials([0.5] * 6, "b"), ok=20, fail=10)
     found = compare(["a", "b"], {"a": trials([1.0] * 6), "b": failing}, P50, 1)[0]
     assert (found.verdict, found.ratio) == ("not-comparable", None)
     assert found.because == "failure rates differ: a 0 %, b 33.3 %"
+
+
+@pytest.mark.parametrize(("failed", "verdict"), [(5, "equivalent"), (6, "not-comparable")])
+def test_failure_rates_differ_from_a_p_of_5_percent_down(failed: int, verdict: str) -> None:
+    """0 of 180 and 5 of 180: p = 0.061 by Fisher's exact test; 0 of 180 and 6 of 180: p = 0.030."""
+    first, *others = trials([1.0] * 6, "b")
+    arms = {"a": trials([1.0] * 6), "b": [*with_outcomes([first], ok=30 - failed, fail=failed), *others]}
+    assert compare(["a", "b"], arms, P50, 1)[0].verdict == verdict
 
 
 def test_arms_that_fail_equally_often_are_compared() -> None:
@@ -179,6 +200,15 @@ def test_a_doubt_leaves_the_figures_and_takes_the_verdict() -> None:
 
 def test_outcomes_without_any_trial_cannot_be_compared() -> None:
     assert comparisons.failure_rates_differ(Outcomes(), Outcomes(), "a", "b") == "a has no operation that ended well"
+
+
+def test_arms_on_the_edge_of_the_margin_are_called_equivalent_in_one_run_of_forty_at_most() -> None:
+    random = np.random.default_rng(8)
+    repetitions, false = 600, 0
+    for _ in range(repetitions):
+        low, high = comparisons.signflip.interval(random.normal(math.log(1.05), 0.02, 12)) or (math.nan, math.nan)
+        false += verdict_of((math.exp(low), math.exp(high)), 0.05, False) == "equivalent"
+    assert 0 < false <= stats.binom.ppf(0.999, repetitions, 0.025)
 
 
 def test_identical_arms_are_called_different_no_more_often_than_the_level_allows() -> None:

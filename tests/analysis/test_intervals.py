@@ -2,64 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from scipy import stats
-from scipy.signal import lfilter
 
-from lab.analysis import intervals
+from lab.analysis import bootstrap, intervals
 from lab.analysis.course import SLICES, Course
 from lab.analysis.latency import Latency
-from lab.analysis.quantiles import QUANTILES, distribution
+from lab.analysis.quantiles import distribution
+from tests.analysis.drawn import Draw, autocorrelated, bimodal, held, lognormal, places_of, trial_effects
 from tests.analysis.simulated import trial
 
-TRIALS, OPERATIONS, REPETITIONS, REPLICATES = 12, 400, 240, 200
-PLACES = (np.arange(OPERATIONS) * SLICES // OPERATIONS).astype(np.uint8)
-
-Draw = Callable[[np.random.Generator, int, int], NDArray[np.float64]]
-"""(random, trials, operations) -> durations in ms, a row for each trial."""
-
-
-def lognormal(random: np.random.Generator, trials: int, operations: int) -> NDArray[np.float64]:
-    return np.exp(random.normal(0, 0.5, (trials, operations)))
-
-
-def bimodal(random: np.random.Generator, trials: int, operations: int) -> NDArray[np.float64]:
-    slow = random.random((trials, operations)) < 0.2
-    return np.where(slow, 5.0, 1.0) * np.exp(random.normal(0, 0.1, slow.shape))
-
-
-def autocorrelated(random: np.random.Generator, trials: int, operations: int) -> NDArray[np.float64]:
-    noise = random.normal(0, 0.5 * (1 - 0.9**2) ** 0.5, (trials, operations + 100))
-    found: NDArray[np.float64] = np.exp(lfilter([1], [1, -0.9], noise, axis=1)[:, 100:])
-    return found
-
-
-def trial_effects(random: np.random.Generator, trials: int, operations: int) -> NDArray[np.float64]:
-    return lognormal(random, trials, operations) * np.exp(random.normal(0, 0.2, (trials, 1)))
+TRIALS, OPERATIONS, REPETITIONS = 12, 400, 240
+PLACES = places_of(OPERATIONS)
 
 
 @pytest.mark.parametrize("name", intervals.NAMES)
 @pytest.mark.parametrize("draw", [lognormal, bimodal, autocorrelated, trial_effects])
 def test_intervals_hold_the_true_quantile_in_93_to_97_of_100_runs(draw: Draw, name: str) -> None:
-    """At the floors, where it is hardest. The bands are left by chance once in a thousand times at 93 or 97 %."""
-    trials, p = intervals.LEAST_TRIALS[name], QUANTILES[name]
+    """At the floors, where it is hardest. The bands are left by chance once in a thousand times at 93 or 97 %: so few
+    runs notice 88 %, not 92 %. benchmarks/coverage.py draws as many as docs/method.md tells of."""
+    trials = intervals.LEAST_TRIALS[name]
     operations = intervals.LEAST_OPERATIONS[name] // trials
-    places = (np.arange(operations) * SLICES // operations).astype(np.uint8)
-    truth = np.quantile(draw(np.random.default_rng(99), 5000, 400), p) * 1e6
-    random = np.random.default_rng(11)
-    covered = none = 0
-    for _ in range(REPETITIONS):
-        values = np.rint(draw(random, trials, operations) * 1e6).astype(np.int64)
-        ends = intervals.of_quantile(
-            p, [places] * trials, list(values), distribution(values.ravel()), random, REPLICATES
-        )
-        none += ends is None
-        covered += ends is not None and ends[0] <= truth <= ends[1]
+    covered, none = held(draw, name, trials, operations, 11, REPETITIONS, bootstrap.REPLICATES)
     assert none <= 0.02 * REPETITIONS
     least, most = stats.binom.ppf(0.001, REPETITIONS - none, 0.93), stats.binom.ppf(0.999, REPETITIONS - none, 0.97)
     assert least <= covered <= most, covered
@@ -79,7 +46,7 @@ def test_the_throughput_s_interval_holds_the_true_rate() -> None:
 
 def arm(trials: int, operations: int = OPERATIONS, **changes: Any) -> dict[str, Any]:
     random = np.random.default_rng(13)
-    places = (np.arange(operations) * SLICES // operations).astype(np.uint8)
+    places = places_of(operations)
     facts = []
     for block in range(1, trials + 1):
         service = np.rint(1e6 * np.exp(random.normal(0, 0.5, operations))).astype(np.int64)
@@ -118,8 +85,7 @@ def test_a_quantile_whose_upper_end_would_lie_above_all_values_has_none() -> Non
     """120 operations in 6 trials: a true p99 may well be above the largest of them."""
     random = np.random.default_rng(13)
     values = np.rint(1e6 * lognormal(random, 6, 20)).astype(np.int64)
-    places = (np.arange(20) * SLICES // 20).astype(np.uint8)
-    assert intervals.of_quantile(0.99, [places] * 6, list(values), distribution(values.ravel()), random) is None
+    assert intervals.of_quantile(0.99, [places_of(20)] * 6, list(values), distribution(values.ravel()), random) is None
 
 
 def test_half_of_the_operations_tell_nearly_the_same_interval(monkeypatch: pytest.MonkeyPatch) -> None:

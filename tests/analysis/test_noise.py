@@ -42,6 +42,32 @@ def test_a_disturbed_trial_is_flagged_with_its_reason(changes: dict[str, float |
 @pytest.mark.parametrize(
     "changes",
     [
+        {"steal_share": 0.011},
+        {"late_p99_ms": 1.1, "idle_share": 0.25},
+        {"late_p99_ms": 1.1, "idle_share": 0.24},
+        {"pressure_share": 0.56},
+        {"involuntary_hz": 61.0},
+    ],
+)
+def test_just_over_a_threshold_is_flagged(changes: dict[str, float | None]) -> None:
+    assert list(judge(changes)) == [6]
+
+
+def test_what_stands_out_little_from_its_arm_is_not_flagged() -> None:
+    """Sleeps that usually end 0.5 ms late: 1.4 ms is no three times that. And 49 interruptions a second are few."""
+    usual = replace(QUIET, late_p99_ms=0.5, involuntary_hz=15.0)
+    late = replace(usual, late_p99_ms=1.4)
+    often = replace(usual, involuntary_hz=49.0)
+    assert disturbed(list(enumerate([*[usual] * 5, late, often]))) == {}
+    assert list(disturbed(list(enumerate([*[usual] * 5, replace(late, late_p99_ms=1.6)])))) == [5]
+    assert list(disturbed(list(enumerate([*[usual] * 5, replace(late, idle_share=0.25)])))) == [5]
+    assert disturbed(list(enumerate([*[usual] * 5, replace(late, idle_share=0.24)]))) == {}
+    assert list(disturbed(list(enumerate([*[usual] * 5, replace(often, involuntary_hz=51.0)])))) == [5]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
         {"steal_share": 0.01},
         {"late_p99_ms": 0.9},  # late, as sleeps are, and less than the sleep itself
         {"pressure_share": 0.5},

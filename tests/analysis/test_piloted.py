@@ -96,6 +96,16 @@ def test_the_comparison_that_needs_most_decides_and_is_named() -> None:
     assert choice.because.startswith("service_ms.p50 of c against a ")
 
 
+def test_a_metric_that_gets_no_verdict_costs_the_others_what_it_will_cost_them_in_the_run() -> None:
+    """Two servers' cold starts are not compared, but tested, and Holm's correction counts them."""
+    facts = [
+        replace(trial, cold={1: {"total": 1.0}}) for name in ("a", "b") for trial in trials((1.0, 1.0, 1.0, 1.0), name)
+    ]
+    ours, theirs = (replace(arm, server=server) for arm, server in zip(arms("a", "b"), ("lab", "httpd"), strict=True))
+    margins = P50 | {"cold_ms.total": 0.1}
+    assert choose((ours, theirs), facts, margins, blocks=4, otherwise=12).blocks == least_blocks(2)
+
+
 def test_a_pilot_that_scatters_wildly_gets_no_more_than_the_most() -> None:
     choice = chosen(a=FLAT, b=(1, 3, 0.4, 2))
 

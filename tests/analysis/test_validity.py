@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from lab.analysis.arms import arms_of
 from lab.analysis.latency import Latency
+from lab.analysis.quantiles import distribution
 from lab.analysis.validity import BUSY_SHARE, doubt, generator_share, invalid_because, unlike
 from tests.sealed_run import SCENARIO
 from tests.trial_builder import record, steady, worker
@@ -25,6 +27,23 @@ def test_an_arm_without_a_trial_makes_a_whole_run_invalid_and_an_interrupted_one
 def test_a_trial_that_was_interrupted_says_that_the_run_was() -> None:
     trials = {"a": [replace(steady(record(worker(1, 1)), 1), partial=True)]}
     assert invalid_because(ARMS, trials, LATENCIES) == []
+
+
+def of(response_ms: float, late_ms: float, operations: int = 300) -> Latency:
+    """All of one response, which is all service, and one lateness."""
+    each = (distribution(np.full(operations, round(1e6 * ms))) for ms in (response_ms, response_ms, 0, late_ms))
+    return Latency(*each)
+
+
+@pytest.mark.parametrize(("late_ms", "doubtful"), [(0.10, False), (0.11, True)])
+def test_a_generator_that_is_over_a_tenth_of_the_response_late_carries_no_verdict(
+    late_ms: float, doubtful: bool
+) -> None:
+    latencies = {"a": of(1.0, 0.0), "b": of(1.0, late_ms)}
+    assert (doubt("response_ms.p99", "a", "b", latencies, {}) is not None) == doubtful
+    assert doubt("service_ms.p99", "a", "b", latencies, {}) is None
+    few = {"a": of(1.0, 0.0), "b": of(1.0, late_ms, operations=298)}
+    assert doubt("response_ms.p99", "a", "b", few, {}) is None
 
 
 @pytest.mark.parametrize("metric", ["response_ms.p50", "service_ms.p50", "throughput_hz", "where_ms.back.p50"])

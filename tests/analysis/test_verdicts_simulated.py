@@ -78,3 +78,8 @@ def test_a_metric_that_could_not_be_tested_costs_the_others_nothing() -> None:
     told, missing = judge(base, 2 * base, 0.05, "service_ms.p50", "service_ms.p99")
     assert (told.verdict, told.p_adjusted) == ("slower", told.p_value)
     assert missing.p_adjusted is None
+    near = base * np.array([1.04, 1.2] * 3)[:, None]
+    alone, together = (
+        judge(base, near, 0.05, *metrics)[0] for metrics in (METRICS[:1], (METRICS[0], "service_ms.p99"))
+    )
+    assert alone.blocks_to_decide == together.blocks_to_decide is not None

@@ -11,7 +11,8 @@ from scipy import stats
 
 from lab.analysis.course import Course
 from lab.analysis.warmup import LABELS, WINDOWS, label, label_of
-from tests.analysis.test_intervals import OPERATIONS, PLACES, Draw, bimodal, lognormal, trial_effects
+from tests.analysis.drawn import Draw, bimodal, lognormal, trial_effects
+from tests.analysis.test_intervals import OPERATIONS, PLACES
 
 AT = np.arange(WINDOWS)
 NOISE = 0.02
@@ -29,6 +30,7 @@ SERIES = {
     "waves": ("unstable", 0.3 * np.sin(AT * 2 * np.pi / 10)),
     "one window apart": ("flat", np.where(AT == 9, 0.5, 0)),
     "a step of 3 %": ("flat", np.where(AT < 10, 0.03, 0)),
+    "a step of 8 %": ("warming", np.where(AT < 10, 0.08, 0)),
     "nothing at all": ("flat", np.zeros(WINDOWS)),
 }
 
@@ -39,6 +41,13 @@ def test_a_made_up_series_is_called_what_it_is(name: str) -> None:
     random = np.random.default_rng(1)
     found = Counter(label_of(series + random.normal(0, NOISE, WINDOWS)) for _ in range(100))
     assert found[expected] >= 95, found
+
+
+def test_noise_alone_is_cut_in_one_case_of_a_hundred() -> None:
+    """So much noise that the least change hides nothing; of 1,000 series as many as 1.5 % may give, or fewer."""
+    random = np.random.default_rng(5)
+    cut = sum(label_of(random.normal(0, 0.2, WINDOWS)) != "flat" for _ in range(1000))
+    assert 0 < cut <= stats.binom.ppf(0.999, 1000, 0.015), cut
 
 
 def test_a_series_without_any_noise_is_judged_too() -> None:

@@ -206,7 +206,7 @@ COMPARED = {"metric": "response_ms.p50", "arm": "b", "baseline": "a", "margin": 
                 "because": "the interval",
             },
             "response time at p50: b / a = 1.10 [1.00, 1.20]: inconclusive at a margin of 5 %;"
-            " a run of 34 blocks would probably decide",
+            " if it is really 1.10, a run of 34 blocks would probably decide",
         ),
         (
             {"ratio": 0.0123, "ci": [0.01, 250.4], "verdict": "inconclusive"},

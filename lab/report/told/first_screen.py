@@ -98,8 +98,8 @@ def how_sure(run: Run) -> list[str]:
     decided = sum(each["verdict"] in _DECIDED for each in comparisons)
     if decided:
         lines.append(
-            f"{counted(decided, 'comparison')} decided: the whole 95 % interval clears the margin that was set "
-            "before the run."
+            f"{counted(decided, 'comparison')} decided: the whole 95 % interval lies beyond the margin that was set "
+            "before the run (faster, slower) or within it (equivalent)."
         )
     lines += _intervals(summary["arms"])
     lines += _open([each for each in comparisons if each["verdict"] == "inconclusive"])
