@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from lab.record.intact import sha256_of
 
 REFERENCE: Final = Path(__file__).parent.parent / "results" / "reference"
+MANIFEST: Final = json.loads((REFERENCE / "manifest.json").read_text())
 DAMAGED: Final = "trials/0003-shared"
 
 
