@@ -27,7 +27,7 @@ _WANTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, err
 
 @dataclass(frozen=True)
 class Failure:
-    """One kind of failure in one trial. setup: how many of `count` were steps of the set-up; functions: by name.
+    """One kind of failure in one trial. setup: how many of `count` came before the load; functions: by name.
 
     side: of a handshake, the end that saw it; both ends may see the same one, each by its own name.
     """
@@ -44,7 +44,7 @@ class Failure:
 def of_operations(operations: Table, texts: Mapping[int, str] | None = None) -> list[Failure]:
     """Failed rows of one process, all phases, and signatures that were wrong. texts: TrialRecord.error_texts."""
     failed = operations["outcome"] == columns.FAIL
-    setup = operations["phase"] == PHASE["setup"]
+    setup = (operations["phase"] == PHASE["setup"]) | (operations["phase"] == PHASE["first"])  # neither was planned
     own_check = operations["phase"] == PHASE["parent_check"]  # which no client made
     handshake = (operations["kind"] == KIND["handshake"]) & ~own_check
     found = _failed(operations, failed & ~handshake, setup, None, texts or {})

@@ -117,10 +117,16 @@ def _late_in(metric: str, baseline: str, arm: str, latencies: Mapping[str, Laten
         response = latencies[name].response.quantile_ns(QUANTILES[quantile])
         if late is not None and response is not None and late > LATE_SHARE * response:
             return (
-                f"the generator was late in {name}: {late / 1e6:.3g} ms at {quantile},"
-                f" over {100 * LATE_SHARE:.0f} % of its response of {response / 1e6:.3g} ms there"
+                f"the generator was late in {name}: {_ms(late)} ms at {quantile},"
+                f" over {100 * LATE_SHARE:.0f} % of its response of {_ms(response)} ms there"
             )
     return None
+
+
+def _ms(duration_ns: float) -> str:
+    """Milliseconds as people read them: three digits, and no exponent where there are thousands."""
+    ms = duration_ns / 1e6
+    return f"{ms:.3g}" if ms < 999.5 else f"{ms:,.0f}"
 
 
 def _late(generator: Latency, server: Latency) -> bool:

@@ -206,7 +206,8 @@ def _cold(axes: Axes, arms: Mapping[str, Any]) -> None:
         pss_mib = arm["processes"]["pss_mib_p50"]
         memory = [] if pss_mib is None else [f"{pss_mib:.1f} MiB"]
         ours = arm["topology"]["kind"] is not None
-        nothing = "nothing of its own" if ours else "not the lab's server"
+        begun = any(length for length, *_ in parts)
+        nothing = ("not finished" if begun else "nothing of its own") if ours else "not the lab's server"
         paid = nothing if total_ms is None else f"{total_ms:.1f} ms in all"
         bars.append((row, _bar(axes, row, parts), ", ".join([paid, *memory])))
     _label(axes, bars)

@@ -202,6 +202,26 @@ _USUAL: Final = {"start": "staggered", "fork point": "idle", "token": "softhsm",
 _USUAL.update(handshakes.USUAL | real_servers.USUAL)
 """Settings that are not worth a word where every arm has them; nor is one that no arm has."""
 
+_MAIN: Final = (
+    "context policy",
+    "topology",
+    "session policy",
+    "locking",
+    "workload",
+    "load",
+    "token",
+    "reset",
+    "trials",
+)
+
+
+def further_settings(arms: Mapping[str, Arm]) -> list[Line]:
+    """Settings beside the main ones (context to token) that are worth a word of any arm."""
+    rest = [line for line in _SETTINGS if not line[0].startswith(_MAIN)]
+    usual = {label: (words.MISSING, _USUAL.get(label)) for label, _ in rest}
+    return [(label, text) for label, text in rest if any(text(arm) not in usual[label] for arm in arms.values())]
+
+
 _COUNT_LINES: Final[tuple[Line, ...]] = (
     ("ok", lambda arm: count(arm["ok"])),
     ("fail (an error came back)", lambda arm: count(arm["fail"])),
@@ -282,16 +302,20 @@ def _failures(arms: Mapping[str, Arm], console: Console) -> None:
 def failure(found: Mapping[str, Any]) -> str:
     """One kind of failure as a sentence without its end."""
     processes = words.counted(found["processes"], "process", "processes")
-    if found["layer"] in ("signal", "hang", "exit"):
+    if found["layer"] == "hang":
+        return f"{processes} {found['code']}"  # which begins with `hung`
+    if found["layer"] == "exit":
+        return f"{processes} ended: {found['code']}"
+    if found["layer"] == "signal":
         where = f", in {', '.join(found['functions'])}" if found.get("functions") else ""
-        return f"{found['code']} ended {processes}{where if found['layer'] == 'signal' else ''}"
+        return f"{found['code']} ended {processes}{where}"
     text = f"{found['code']}, {words.counted(found['count'], 'time')} in {processes}"
     functions = sorted(found.get("functions", {}).items(), key=lambda item: -item[1])
     if functions and functions[0][0] != "-":
         text += f", from {', '.join(name for name, _ in functions[:3])}"
     if found.get("side"):
         text += f", seen by the {found['side']}"
-    return text + (f" ({found['setup']:,} in set-up)" if found.get("setup") else "")
+    return text + (f" ({found['setup']:,} before the load)" if found.get("setup") else "")
 
 
 def _rules(arms: Mapping[str, Arm], console: Console) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 MISSING: Final = "n/a"
@@ -40,6 +40,14 @@ RULE: Final = {
 }
 """What was done where a rule is broken."""
 
+
+POLICY: Final = {
+    "shared": "children use what their parent made",
+    "per-process": "each process makes its own",
+    "reinit": "each child reloads its parent's",
+    "broker": "one process has it, and the others ask that one",
+}
+"""Who has the context after the fork, by context policy (DESIGN 2)."""
 
 CAUSE: Final = {
     "crash-without-locking": "crashed in threads after C_Initialize without locking",
@@ -91,6 +99,11 @@ def counted(number: int, noun: str, plural: str | None = None) -> str:
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
 
 
+def both(parts: Sequence[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    return " and ".join(part for part in (", ".join(parts[:-1]), *parts[-1:]) if part)
+
+
 def comparison(found: Mapping[str, Any]) -> str:
     """One comparison as a sentence: the ratio arm / baseline, its interval, and the verdict.
 
@@ -116,9 +129,23 @@ def comparison(found: Mapping[str, Any]) -> str:
     return f"{subject}: {arm} / {baseline} = {ratio(found['ratio'], found['margin'])}{spread}: {verdict}"
 
 
+def verdict(found: Mapping[str, Any]) -> tuple[str, str]:
+    """A decided comparison as what was found of which metric, and the figures that say so.
+
+    >>> verdict({"metric": "throughput_hz", "arm": "b", "baseline": "a", "ratio": 1.31, "ci": [1.22, 1.4],
+    ...          "margin": 0.05, "verdict": "faster", "because": None})
+    ('b is faster than a in throughput', 'b / a = 1.31 [1.22, 1.40]: faster at a margin of 5 %')
+    """
+    relation = "equivalent to" if found["verdict"] == "equivalent" else f"{found['verdict']} than"
+    _, _, figures = comparison(found).partition(": ")
+    return f"{found['arm']} is {relation} {found['baseline']} in {metric(found['metric'])}", figures
+
+
 def ratio(value: float, margin: float) -> str:
-    """Two decimals, three where the margin is narrow; far from 1 as any other figure."""
-    if not 0.1 <= value < 10:
+    """Two decimals, three where the margin is narrow; two digits of what is small, and large ones as other figures."""
+    if value < 0.1:
+        return significant(float(f"{value:.2g}"))
+    if value >= 10:
         return significant(value)
     return f"{value:.{2 if margin >= 0.05 else 3}f}"
 

@@ -53,7 +53,7 @@ def test_the_first_screen_says_what_was_asked_found_how_sure_and_what_not(read: 
         f"They differ in the machine: kernel ({small.MANIFEST['machine']['kernel']} and 7.0)",
         "They differ in the token and its module: module_sha256 (10a23f17bc75e66a... and 0000000000000000...)",
         "per-process, reinit: every operation ended well in both",
-        "reinit: B is slower than A : response time at p50: B / A = 3.0",
+        "reinit: B is slower than A in response time at p50 : B / A = 3.0",
         "15 trials of A and 15 trials of B are whole and valid",
         "a permutation test of the trials",
         "shared cannot be compared: A has no operation that ended well",

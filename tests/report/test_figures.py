@@ -17,6 +17,7 @@ from lab.report.loaded import Run
 from tests.sealed_run import SCENARIO, write_run
 
 REFERENCE = Path(__file__).parents[2] / "results" / "reference"
+HUNG = {"layer": "hang", "code": "hung in C_Initialize", "count": 48, "processes": 48, "functions": {}, "side": None}
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +109,7 @@ def test_a_spectrum_is_made_of_quantiles_and_ends_where_too_few_operations_suppo
 
 
 def test_the_share_that_ended_well_is_never_rounded_to_all_or_nothing() -> None:
-    assert outcomes.percent(0, 0) == "none planned"
+    assert outcomes.percent(0, 0) == "none begun"
     assert outcomes.percent(0, 10_000) == "none ok"
     assert outcomes.percent(1, 10_000) == "0.1 % ok"
     assert outcomes.percent(9_999, 10_000) == "99.9 % ok"
@@ -158,6 +159,39 @@ def test_a_run_without_failures_says_so(tmp_path: Path) -> None:
     run = lab.load(write_run(tmp_path / "run"))
     assert failures.by_code(run) == failures.by_process(run) == "Nothing failed in this run."
     assert isinstance(overview.tokens(run), Sentence)
+
+
+def hung(run: Run) -> Run:
+    """The same where all workers of the arm `shared` hung in C_Initialize, before any operation was begun."""
+    arm = run.summary["arms"]["shared"]
+    arm.update(planned=0, ok=0, fail=0, failures=[HUNG])
+    arm["cold_ms"]["finalize"] = 6.8
+    return run
+
+
+def test_an_arm_that_hung_before_its_first_operation_stands_beside_the_latency_of_others() -> None:
+    (shown,) = latency.distributions(hung(lab.load(REFERENCE)))
+    left = shown.figure.axes[0]
+    assert "shared" in [label.get_text() for label in left.get_yticklabels()]
+    assert "none begun" in [text.get_text() for text in left.texts]
+
+
+def test_a_cold_start_that_never_ended_has_no_length() -> None:
+    run = hung(lab.load(REFERENCE))
+    for shown in (cost.of_a_context(run), overview.overview(run)):
+        texts = [text.get_text() for axes in drawn(shown).figure.axes for text in axes.texts]
+        assert [text for text in texts if "not finished" in text]
+        assert not [text for text in texts if "nothing of its own" in text or text.startswith("6.8 ms")]
+
+
+def test_a_trial_in_which_nothing_was_done_has_its_dot_at_zero(tmp_path: Path) -> None:
+    run = lab.load(write_run(tmp_path / "run"))
+    for arm in run.summary["arms"].values():
+        arm["load"] = {"mode": "closed"}
+    run.trials.loc[0, "throughput_hz"] = 0.0
+    axes = drawn(latency.trials(run)).figure.axes[-1]
+    assert 0.0 in values(axes.lines)
+    assert axes.get_xscale() == "linear"
 
 
 def test_lines_are_told_apart_without_colour() -> None:

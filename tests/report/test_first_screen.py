@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
+from lab.report import words
+from lab.report.terminal import failure
 from lab.report.told import first_screen
 from lab.report.told.sentences import few as few_of
 
@@ -39,3 +42,30 @@ def test_comparisons_that_are_open_for_one_reason_share_a_sentence() -> None:
 def test_what_is_left_out_is_counted() -> None:
     assert few_of(["x"] * 10, "arm") == [*["x"] * 8, "and 2 more arms, see below."]
     assert few_of(["x"] * 9, "arm") == [*["x"] * 8, "and 1 more arm, see below."]
+
+
+def test_a_verdict_names_its_metric_before_its_figures() -> None:
+    found = {"metric": "cold_ms.initialize", "arm": "b", "baseline": "a", "ratio": 0.12, "ci": [0.0699, 0.21]}
+    what, figures = words.verdict({**found, "margin": 0.1, "verdict": "faster", "because": None})
+    assert what == "b is faster than a in cold start initialize"
+    assert figures == "b / a = 0.12 [0.07, 0.21]: faster at a margin of 10 %"
+
+
+def test_what_ended_processes_is_said_in_sentences() -> None:
+    one = {"count": 4, "processes": 4, "functions": {"C_Initialize": 4}}
+    assert failure({**one, "layer": "hang", "code": "hung in C_Initialize"}) == "4 processes hung in C_Initialize"
+    assert failure({**one, "layer": "exit", "code": "exit status 3"}) == "4 processes ended: exit status 3"
+
+
+def test_what_was_asked_is_said_for_who_does_not_know_the_words() -> None:
+    workload = {"kind": "sign", "key": "ec-p256", "mechanism": "ECDSA"}
+    one = {"topology": {"kind": "prefork", "processes": 4, "threads": 1}, "workload": workload}
+    one["load"] = {"mode": "open", "rate_hz": 450.0}
+    arms = {"x": {**one, "context": "shared"}, "y": {**one, "context": "reinit"}}
+    does, who = first_screen.asked(SimpleNamespace(summary={"arms": arms}))  # type: ignore[arg-type]
+    assert "each makes signatures (ec-p256 ECDSA) 450 a second, at times that were planned (open loop)" in does
+    assert who.endswith("shared: children use what their parent made; reinit: each child reloads its parent's.")
+
+
+def test_names_in_a_row_end_with_and() -> None:
+    assert [words.both(list(parts)) for parts in ("", "a", "ab", "abc")] == ["", "a", "a and b", "a, b and c"]

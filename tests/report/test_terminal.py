@@ -210,7 +210,7 @@ COMPARED = {"metric": "response_ms.p50", "arm": "b", "baseline": "a", "margin": 
         ),
         (
             {"ratio": 0.0123, "ci": [0.01, 250.4], "verdict": "inconclusive"},
-            "response time at p50: b / a = 0.0123 [0.01, 250]: inconclusive at a margin of 5 %",
+            "response time at p50: b / a = 0.012 [0.01, 250]: inconclusive at a margin of 5 %",
         ),
         (
             {"ratio": 1.004, "ci": [1.001, 1.008], "verdict": "equivalent", "margin": 0.01},

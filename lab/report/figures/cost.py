@@ -72,7 +72,8 @@ def of_a_context(run: Run) -> Picture | Sentence:
         if total is not None and total > at:
             left.barh(row, total - at, left=at, color=_BETWEEN[1], height=0.55)
             between, at = True, total
-        said = "nothing of its own" if total is None and not at else f"{significant(at)} ms"
+        unfinished = "not finished" if at else "nothing of its own"
+        said = unfinished if total is None else f"{significant(at)} ms"
         left.annotate(said, (at, row), (4, 0), textcoords="offset points", va="center", fontsize=8.5)
     left.set(xlabel="ms, medians over processes", title="Cold start of a process")
     left.margins(x=0.22)

@@ -88,7 +88,10 @@ def trials(run: Run) -> Picture | Sentence:
                 every += [low, high]
             if not values and interval is None:
                 axes.text(0.5, row, "too few operations", transform=axes.get_yaxis_transform(), ha="center", fontsize=8)
-        log_axis(axes.xaxis, every)
+        if min(every, default=1.0) > 0:
+            log_axis(axes.xaxis, every)
+        else:  # a trial in which nothing was done has its dot too, which a logarithm has no place for
+            axes.set_xlim(left=-0.02 * max(every))
         axes.grid(axis="x", alpha=0.3)
         quantity, _, quantile = metric.partition(".")
         axes.set(xlabel=_LABEL[quantity], title=f"{quantile or 'throughput'} of each trial")
@@ -127,7 +130,7 @@ def _most_lines(names: Sequence[str]) -> int:
 def distributions(run: Run) -> Several | Sentence:
     """Failures beside latency: for up to eight arms each, outcomes, percentile spectrum and ECDF."""
     arms = run.summary["arms"]
-    names = [name for name in arms if arms[name]["planned"]]
+    names = [name for name in arms if arms[name]["planned"] or arms[name]["failures"]]
     curves = of_trials(run)
     if not any(curves.values()):
         return Sentence("No operation of a trial that is whole and valid ended well, so there is no latency to show.")

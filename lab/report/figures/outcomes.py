@@ -33,7 +33,7 @@ def bars(axes: Axes, arms: Mapping[str, Any], names: Sequence[str]) -> list[Patc
 def percent(part: int, whole: int) -> str:
     """Rounded, but never to all or nothing where it is not."""
     if not whole:
-        return "none planned"
+        return "none begun"
     if part in (0, whole):
         return "all ok" if part else "none ok"
     return f"{min(99.9, max(0.1, 100 * part / whole)):.3g} % ok"

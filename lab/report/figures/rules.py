@@ -25,6 +25,7 @@ _BEFORE: Final = 7  # calls shown of the process that broke the rule
 _AFTER: Final = 4
 _OTHERS: Final = 5  # calls shown of another process, before and after together
 _LINE: Final = 118  # characters of evidence in a line
+_CUT: Final = " … (all of it is in the table of rules)"
 _ROUNDED_MS: Final = 6e-4  # evidence has three decimals
 _PROCESS: Final = re.compile(r"\bprocess (\d+)")
 _MOMENT: Final = re.compile(r"\bprocess (\d+) \([^;]*?([\d.]+) ms (before|after) release")
@@ -170,10 +171,10 @@ def _neighbours(calls: pd.DataFrame, window: pd.DataFrame) -> list[int]:
 
 def _drawn(calls: pd.DataFrame, case: Any, arm: str, rules: tuple[str, ...], did: str, also: list[str]) -> Picture:
     evidence = str(case["evidence"])
-    lines = wrap(evidence, _LINE)[:4]
+    lines = wrap(evidence, _LINE, max_lines=4, placeholder=_CUT)
     for other in also:  # the same call, so only what it says besides is told
         same = next((n for n, pair in enumerate(zip(evidence, other, strict=False)) if len(set(pair)) > 1), 0)
-        lines += wrap("and " + other[same:].lstrip(" ,"), _LINE)[:2]
+        lines += wrap("and " + other[same:].lstrip(" ,"), _LINE, max_lines=2, placeholder=_CUT)
     says = f"{arm} broke {' and '.join(rules)}: a process {did}. {evidence}"
     height = 1.05 + 0.16 * len(lines) + 0.235 * len(calls)
     lanes = sorted(calls["lane"].unique().tolist())

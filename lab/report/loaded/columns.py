@@ -115,7 +115,7 @@ FAILURES: Final = {
     "code": Column("category", "its name: a CKR code, an alert, a signal, ..."),
     "functions": Column("str", "PKCS#11 functions that it came from, with a blank between"),
     "count": Column("int64", "how often"),
-    "setup": Column("int64", "how many of these in the set-up"),
+    "setup": Column("int64", "how many of these before the load: in the set-up, or as the first operation"),
     "side": Column("category", "of a handshake: client or server, who saw it; otherwise missing"),
     "first_ms": Column("float64", "ms from the release to the first; NaN where its time is not known"),
     "last_ms": Column("float64", "ms from the release to the last; NaN where its time is not known"),

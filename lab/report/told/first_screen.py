@@ -49,14 +49,29 @@ def asked(run: Run) -> list[str]:
     arms = run.summary["arms"]
     if is_trace(run.summary):
         return ["What does each process of a traced program call, and may it?"]
-    does = {", ".join(part for part in (workload(arm), load(arm)) if part != words.MISSING) for arm in arms.values()}
+    does = {_does(arm) for arm in arms.values()}
     shapes = {shape(arm) for arm in arms.values()} - {words.MISSING}
     line = f"{counted(len(arms), 'arm')}: {listed(list(arms))}"
     if len(does) == 1:
-        line += f"; {'each does' if len(arms) > 1 else 'it does'}: {plain(*does)}"
+        line += f"; {'each' if len(arms) > 1 else 'it'} {plain(*does)}"
     if len(shapes) == 1:
         line += f"; {plain(*shapes)} (processes x threads)"
-    return [line]
+    policies = dict.fromkeys(arm["context"] for arm in arms.values() if arm["context"] in words.POLICY)
+    who = "; ".join(f"{policy}: {words.POLICY[policy]}" for policy in policies)
+    context = f"After the fork, who has the context (the module's state in a process)? {who}."
+    return [f"{line}.", *([context] if who else [])]
+
+
+def _does(arm: Mapping[str, Any]) -> str:
+    """What an arm was to do, in words: the operations, and how they arrive."""
+    kind, _, with_what = workload(arm).partition(" ")
+    parts = [f"makes {WORK[kind][1]}" if kind in WORK else f"does {kind}", f"({with_what})" if with_what else ""]
+    mode, _, rate = load(arm).partition(", ")
+    if mode == "open":
+        parts.append(f"{rate.removesuffix(' Hz')} a second, at times that were planned (open loop)")
+    elif mode == "closed":
+        parts.append("one after the other (closed loop)")
+    return " ".join(part for part in parts if part)
 
 
 def found(run: Run) -> list[str]:
@@ -72,13 +87,8 @@ def found(run: Run) -> list[str]:
     ]
     decided = [each for each in run.summary["comparisons"] if each["verdict"] in _DECIDED]
     decided.sort(key=lambda each: each["verdict"] == "equivalent")
-    verdicts = [f"**{_verdict(each)}**: {plain(words.comparison(each))}." for each in decided]
+    verdicts = [f"**{plain(what)}**: {plain(figures)}." for what, figures in map(words.verdict, decided)]
     return [*lines, *_outcomes(arms), *_rules(arms), *_costs(arms), *few(verdicts, "comparison")]
-
-
-def _verdict(each: Mapping[str, Any]) -> str:
-    relation = "equivalent to" if each["verdict"] == "equivalent" else f"{each['verdict']} than"
-    return f"{plain(each['arm'])} is {relation} {plain(each['baseline'])}"
 
 
 def how_sure(run: Run) -> list[str]:
@@ -130,7 +140,9 @@ def not_valid(run: Run) -> list[str]:
         if each["verdict"] == "not-comparable" and each["arm"] not in apart[why]:
             apart[why].append(each["arm"])
     lines += few([f"{listed(who)} cannot be compared: {plain(why)}." for why, who in apart.items() if who], "reason")
-    may_mislead = list(doubtful.told(summary["arms"]))
+    overloaded = list(doubtful.overloaded(summary["arms"]))
+    lines += few([f"{plain(arm)}: {plain(what)}." for arm, what, _ in overloaded], "arm")
+    may_mislead = [each for each in doubtful.told(summary["arms"]) if each not in overloaded]
     if len(may_mislead) > NAMES:
         names = list(dict.fromkeys(arm for arm, _, _ in may_mislead))
         lines.append(f"{listed(names)} have trials that were disturbed or had not settled; they are kept.")
@@ -178,9 +190,9 @@ def _rules(arms: Mapping[str, Any]) -> list[str]:
     clean = by_rules.pop((), [])
     lines = []
     for rules, names in by_rules.items():
-        did = ", ".join(plain(words.RULE.get(rule, rule)) for rule in rules)
+        did = words.both([plain(words.RULE.get(rule, rule)) for rule in rules])
         breaks = "breaks" if len(names) == 1 else "break"
-        lines.append(f"{listed(names)} {breaks} {', '.join(rules)}: a process {did}.")
+        lines.append(f"{listed(names)} {breaks} {words.both(rules)}: a process {did}.")
     if clean and not lines:
         return ["No rule of the standard, or of safety, was broken."]
     return few(lines, "group of arms", plural="groups of arms")

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from lab.report import words
 from lab.report.figures.drawing import Sentence
-from lab.report.terminal import failure, load, policy, shape, workload
+from lab.report.real_servers import diagnoses, restarts
+from lab.report.terminal import failure, further_settings, load, policy, shape, workload
 from lab.report.told.markdown import Told, table
 from lab.report.traced import context_of
 from lab.report.words import count, milliseconds, significant
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 def settings(run: Run) -> Told:
     """What each arm was."""
+    further = further_settings(run.summary["arms"])
     rows = [
         (
             name,
@@ -27,10 +29,12 @@ def settings(run: Run) -> Told:
             workload(arm),
             load(arm),
             _token(arm),
+            *(text(arm) for _, text in further),
         )
         for name, arm in run.summary["arms"].items()
     ]
-    return Told(table(("arm", "context", "topology", "sessions", "locking", "workload", "load", "token"), rows))
+    main = ("arm", "context", "topology", "sessions", "locking", "workload", "load", "token")
+    return Told(table((*main, *(label for label, _ in further)), rows))
 
 
 def _token(arm: Any) -> str:
@@ -96,6 +100,18 @@ def failures(run: Run) -> Told:
         (name, each["layer"], failure(each)) for name, arm in run.summary["arms"].items() for each in arm["failures"]
     ]
     return Told(table(("arm", "layer", "what"), rows) if rows else "Nothing failed.")
+
+
+def causes(run: Run) -> Told | None:
+    """Causes that are known and were found in the calls; None where there is none."""
+    rows = list(diagnoses(run.summary["arms"]))
+    return Told(table(("arm", "known cause, found in the calls", "evidence"), rows)) if rows else None
+
+
+def around_restarts(run: Run) -> Told | None:
+    """Reloads, replaced children and kills of real servers; None where there is none."""
+    rows = [(name, what) for name, what, _ in restarts(run.summary["arms"])]
+    return Told(table(("arm", "around a restart"), rows)) if rows else None
 
 
 def rules(run: Run) -> Told:

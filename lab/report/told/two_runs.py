@@ -148,8 +148,8 @@ def _verdicts(comparisons: Sequence[Mapping[str, Any]]) -> list[str]:
     )
     lines = []
     for each in decided:
-        relation = "equivalent to" if each["verdict"] == "equivalent" else f"{each['verdict']} than"
-        lines.append(f"**{plain(each['arm'])}: {SECOND} is {relation} {FIRST}**: {plain(sentence(each))}.")
+        what, figures = words.verdict({**each, "arm": SECOND, "baseline": FIRST})
+        lines.append(f"**{plain(each['arm'])}: {plain(what)}**: {plain(figures)}.")
     return few(lines, "comparison") or [f"No comparison told {FIRST} and {SECOND} apart, or alike."]
 
 
