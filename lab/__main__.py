@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
@@ -40,18 +41,21 @@ def lab() -> None:
     """
 
 
+_page = click.option(
+    "--report/--no-report",
+    "page",
+    default=None,
+    help="Write report.html. Default: yes, but not with --quiet.",
+)
+
+
 @lab.command()
 @click.argument("scenario", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), help="The run folder itself. Default: a new one in results/.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override any key, as load.duration_s=1.")
 @click.option("--dry-run", is_flag=True, help="Print the plan and stop.")
 @click.option("--quiet", is_flag=True, help="No progress and no summary: the exit status and the run folder only.")
-@click.option(
-    "--report/--no-report",
-    "page",
-    default=None,
-    help="Write report.html. Default: yes, but not with --quiet.",
-)
+@_page
 def run(
     scenario: Path, out: Path | None, overrides: tuple[str, ...], dry_run: bool, quiet: bool, page: bool | None
 ) -> int:
@@ -99,8 +103,16 @@ def compare(first: Path, second: Path, out: Path | None) -> int:
     help="What the openssl.cnf for the program activates. Default: engine where the command names one, else provider.",
 )
 @click.option("--quiet", is_flag=True, help="No words on what is done and no summary: the run folder only.")
+@_page
 @click.argument("command", nargs=-1, required=True)
-def trace(out: Path | None, module: Path | None, bridge: str | None, quiet: bool, command: tuple[str, ...]) -> int:
+def trace(
+    out: Path | None,
+    module: Path | None,
+    bridge: str | None,
+    quiet: bool,
+    page: bool | None,
+    command: tuple[str, ...],
+) -> int:
     """Run any program under the tap, and check the rules on what its processes called.
 
     \b
@@ -108,7 +120,7 @@ def trace(out: Path | None, module: Path | None, bridge: str | None, quiet: bool
     """
     from lab.commands.trace import trace as trace_command
 
-    return trace_command(command, out, module, bridge, quiet)
+    return trace_command(command, out, module, bridge, quiet, page)
 
 
 @lab.command()
@@ -186,6 +198,9 @@ def schema() -> int:
 
 def main() -> None:
     """The entry point: exceptions become one line and an exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # what the terminal has no letter for must not end the lab
+            stream.reconfigure(errors="replace")
     try:
         status = lab.main(prog_name="python -m lab", standalone_mode=False)
     except click.ClickException as error:

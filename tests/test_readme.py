@@ -39,7 +39,9 @@ RUN_ELSEWHERE = {
     "python -m lab schema > scenario.schema.json": "the same as without a file, above, and tests/test_schema.py",
     "script/run scenarios/shared-vs-per-process.toml": "test_the_first_command_of_the_readme_measures",
     "python -m lab compare RUN RUN [--out DIR]": "tests/commands/test_compare.py",
-    "python -m lab trace [--out DIR] [--module PATH] [--bridge BRIDGE] [--quiet] -- COMMAND ...": "tests/trace",
+    "python -m lab trace [--out DIR] [--module PATH] [--bridge BRIDGE] [--quiet] [--no-report] -- COMMAND ...": (
+        "tests/trace"
+    ),
     "python -m lab calibrate [--quick] [--only PART] [--keep DIR] [--quiet]": "tests/commands/test_calibrate.py",
     "python -m lab calibrate": "the same, and its parts in tests/calibration",
     "python -m lab probe --token KIND | --module PATH ...": "tests/commands/test_probe.py",

@@ -22,6 +22,8 @@ SCENARIOS = Path(__file__).parent.parent / "scenarios"
 NAMES = sorted(path.stem for path in SCENARIOS.glob("*.toml"))
 BY_LUCK = {"arms.herd.fail"}
 """Expectations that need more than one block to be met for certain."""
+ASKS_LESS = {"bridges": ("--set", "load.rate_hz=120")}
+"""A busy machine cannot serve the whole load, and clients give up; that the outcome is the same is what is tested."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ class Shipped:
 def shipped(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shipped]:
     with open_folder() as elsewhere:
         place = Place(tmp_path_factory.mktemp(request.param), elsewhere)
-        done = place.run(SCENARIOS / f"{request.param}.toml", "--set", "blocks=1")
+        done = place.run(SCENARIOS / f"{request.param}.toml", "--set", "blocks=1", *ASKS_LESS.get(request.param, ()))
         assert place.leftovers() == []
         yield Shipped(request.param, place, done)
 

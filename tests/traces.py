@@ -41,7 +41,7 @@ class Tracing:
             "stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True,
             "cwd": self.place.folder, "env": inherited,
         }  # fmt: skip
-        words = program.command("lab", "trace", "--out", str(self.place.out), *options, "--", *command)
+        words = program.command("lab", "trace", "--no-report", "--out", str(self.place.out), *options, "--", *command)
         return subprocess.Popen(words, **{**given, **how})
 
     def run(

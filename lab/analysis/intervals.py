@@ -37,7 +37,7 @@ shares of few trials are skewed, and mostly too small, and so is their scatter.
 """
 
 LEAST_TRIALS: Final = {"p50": bootstrap.LEAST_TRIALS, "p90": bootstrap.LEAST_TRIALS, "p99": 10}
-LEAST_OPERATIONS: Final = {"p50": 600, "p90": 1200, "p99": 4000}
+LEAST_OPERATIONS: Final = {"p50": 600, "p90": 1200, "p99": 8000}
 """Of all trials together: from here on an interval holds the truth in about 93 to 97 % of the runs.
 
 Measured on drawn data of four kinds, see docs/method.md. Of p99, more operations of few trials do not help where trials

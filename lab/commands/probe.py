@@ -22,7 +22,7 @@ from lab.probe.lines import LINES
 from lab.probe.seen import Seen
 from lab.record import folder as run_folder
 from lab.record import manifest
-from lab.record.folder import write_json
+from lab.record.folder import write_json, write_text
 from lab.record.mechanisms import mechanism
 from lab.scenario import Token as Settings
 from lab.scenario.choice import BEHIND_P11_KIT
@@ -221,7 +221,7 @@ def _present(examination: Examination, folder: Path, found: _Found, options: Opt
 
     try:
         write_json(folder / FILE, examination.to_json())
-        (folder / PAGE).write_text(page(examination))
+        write_text(folder / PAGE, page(examination))
     except OSError as error:
         raise LabFault(f"{folder}: {error.strerror}") from None
     console = Console()

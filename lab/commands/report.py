@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from lab.errors import LabFault, ScenarioError
 from lab.record.begun import recover
-from lab.record.folder import claimed, write_json
+from lab.record.folder import alone, claimed, write_json
 from lab.record.run import Run
 from lab.report import token_grid
 from lab.report.calibration import cited
@@ -34,7 +34,10 @@ def report(run_path: Path, page: bool = True) -> int:
         if page:
             write_page(run)
         summary = run.summary
-    except (ScenarioError, LabFault) as problem:  # without its scenario nothing can be judged
+    except (ScenarioError, LabFault) as problem:
+        if (unwritten := _in_memory(run_path)) is not None:
+            present(unwritten, run_path, Console())
+            raise
         lost = not (run_path / "scenario.json").exists()
         because = "scenario.json: is missing" if lost else str(problem).removeprefix(f"{run_path}/")
         kept = unchecked_summary(run_path, because)
@@ -43,6 +46,14 @@ def report(run_path: Path, page: bool = True) -> int:
         summary = kept
     present(summary, run_path, Console())
     return 0 if summary["valid"] else 1
+
+
+def _in_memory(run_path: Path) -> Mapping[str, Any] | None:
+    """The summary of a folder that nothing may be written into; None where the run cannot be judged."""
+    try:
+        return judge(Run.open(run_path))[0]
+    except (ScenarioError, LabFault):  # it lost its scenario, say
+        return None
 
 
 def rebuild(run_path: Path, picture: bool = False) -> Mapping[str, Any]:
@@ -57,13 +68,18 @@ def rebuilt(run_path: Path, picture: bool = False) -> Loaded:
     cannot be read or the summary cannot be written.
     """
     run = Run.open(run_path)
-    with claimed(run.path) as ours:
-        if ours:
-            for folder in run.unsealed:
-                recover(folder)
-            run.sweep()
-    summary, trials = judge(run)
+    with alone(run.path):
+        return _rebuilt(run, picture)
+
+
+def _rebuilt(run: Run, picture: bool) -> Loaded:
     try:
+        with claimed(run.path) as ours:
+            if ours:
+                for folder in run.unsealed:
+                    recover(folder)
+                run.sweep()
+        summary, trials = judge(run)
         write_json(run.path / "summary.json", summary)
         write_tables(run.path / TABLES, trials)
         token_grid.write_table(summary, run.path / TABLES / token_grid.TABLE)
@@ -82,7 +98,8 @@ def write_page(run: Loaded) -> None:
     from lab.report.page import write  # matplotlib and pandas, which a quiet run does not need
 
     try:
-        write(run)
+        with alone(run.path):
+            write(run)
     except OSError as problem:
         raise LabFault(f"{problem.filename or run.path}: cannot be written ({problem.strerror})") from None
 

@@ -38,8 +38,17 @@ ROWS: Final = "rows"
 """Folder in the private one for the tap's files, where the run folder is closed to others."""
 
 
-def trace(command: Sequence[str], out: Path | None, module: Path | None, bridge: str | None, quiet: bool) -> int:
+def trace(
+    command: Sequence[str],
+    out: Path | None,
+    module: Path | None,
+    bridge: str | None,
+    quiet: bool,
+    page: bool | None = None,
+) -> int:
     """Returns the program's own exit status where it ended by itself and its trace is whole.
+
+    page: whether report.html is written; None: where it is not quiet.
 
     Otherwise 1 (the trace is not) or 130 (the user ended it). Everything is said on stderr: stdout is the program's.
     Raises ScenarioError before anything starts, LabFault where the machine gives up.
@@ -63,7 +72,7 @@ def trace(command: Sequence[str], out: Path | None, module: Path | None, bridge:
             shutil.rmtree(folder, ignore_errors=True)
             raise
         _end(folder, facts, swap)
-    return _judge(folder, following, console)
+    return _judge(folder, following, console, not quiet if page is None else page)
 
 
 def _program(name: str) -> Path:
@@ -163,11 +172,15 @@ def _seal(following: Following, trial: Path, rows: Path) -> None:
     seal(trial, record, None)
 
 
-def _judge(folder: Path, following: Following, console: Console) -> int:
-    from lab.commands.report import present, rebuild
+def _judge(folder: Path, following: Following, console: Console, page: bool) -> int:
+    from lab.commands.report import present, rebuilt, write_page
 
-    summary = rebuild(folder)
+    judged = rebuilt(folder)
     run_folder.point_latest(folder)
+    if page and not following.interrupted:  # who interrupts does not want to wait for pictures
+        with console.status("drawing the report"):
+            write_page(judged)
+    summary = judged.summary
     if not console.quiet:
         present(summary, folder, console)
     Console(stderr=True).print(f"run folder: {folder}", markup=False, highlight=False, soft_wrap=True)

@@ -8,14 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Final
 
 from lab.errors import LabFault
 from lab.native import library
 from lab.record.definition import KIND, LAYER, PHASE
 
 SESSION_NONE, SESSION_OWN, SESSION_POOL, SESSION_PER_OPERATION = range(4)
-LARGEST_OUTPUT: Final = 1024
 
 
 class _Settings(ctypes.Structure):

@@ -17,11 +17,12 @@ from lab.record import folder as run_folder
 from lab.record.folder import write_json
 
 SCHEMA: Final = 1
+FOLDER: Final = "calibration"
 
 
 def calibrations() -> Path:
     """Their folder, beside the run folders."""
-    return run_folder.RESULTS / "calibration"
+    return run_folder.RESULTS / FOLDER
 
 
 def store(found: Mapping[str, Any], now: datetime) -> Path:
@@ -36,16 +37,19 @@ def store(found: Mapping[str, Any], now: datetime) -> Path:
     return path
 
 
-def newest(machine: object) -> dict[str, Any] | None:
+def newest(machine: object, run: Path) -> dict[str, Any] | None:
     """The latest calibration of this machine, as manifest.machine() describes it; None where there is none.
 
-    A file that is damaged, or of another schema, is none.
+    They are looked for here and beside the run folder, since a report may be asked for from anywhere. A file that is
+    damaged, or of another schema, is none.
     """
-    for path in sorted(calibrations().glob("*.json"), reverse=True):
+    places = (calibrations(), run.resolve().parent / FOLDER)
+    found = [path for place in places for path in place.glob("*.json")]
+    for path in sorted(found, key=lambda each: each.name, reverse=True):
         try:
-            found = json.loads(path.read_text())
+            kept = json.loads(path.read_text())
         except (OSError, ValueError):
             continue
-        if isinstance(found, dict) and found.get("schema") == SCHEMA and found.get("machine") == machine:
-            return found
+        if isinstance(kept, dict) and kept.get("schema") == SCHEMA and kept.get("machine") == machine:
+            return kept
     return None

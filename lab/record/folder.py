@@ -81,17 +81,41 @@ def claimed(folder: Path) -> Iterator[bool]:
         os.close(handle)
 
 
+def name_of(folder: Path) -> str:
+    """The folder's own name as text: UTF-8 whatever the locale is, and a mark for what is none."""
+    return os.fsencode(folder.resolve().name).decode("utf-8", "replace")
+
+
 def slug(name: str) -> str:
     """A name fit for a folder."""
     return re.sub(r"[^A-Za-z0-9.=_-]+", "-", name).strip("-.") or "run"
 
 
+@contextmanager
+def alone(run: Path) -> Iterator[None]:
+    """Waits until nobody else writes what reports make of a run folder.
+
+    The lock is on its scenario.json, since the folder's own is the run's (claimed()); who may only read has it too.
+    """
+    with (run / "scenario.json").open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
 def write_json(path: Path, data: Mapping[str, Any] | Sequence[Any]) -> None:
-    """Writes the file whole or not at all, so that nobody ever sees half of it. Raises OSError."""
+    """As write_text()."""
+    write_text(path, json.dumps(data, indent=1, allow_nan=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes the file whole or not at all, so that nobody ever sees half of it. Raises OSError.
+
+    It is UTF-8; a part of a path that is none becomes a question mark.
+    """
     temporary = path.with_name(path.name + ".partial")
     try:
-        temporary.write_text(json.dumps(data, indent=1, allow_nan=False) + "\n")
+        temporary.write_text(text, "utf-8", "replace")
         temporary.replace(path)
-    except OSError:
+    except BaseException:  # an interrupt leaves nothing either
         temporary.unlink(missing_ok=True)
         raise

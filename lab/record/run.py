@@ -12,6 +12,7 @@ import numpy as np
 
 from lab.errors import LabFault, ScenarioError
 from lab.record.columns import CALLS, CONNECTIONS, OPERATIONS, YOUNGER, Table
+from lab.record.folder import name_of
 from lab.record.intact import check_columns, check_files
 from lab.record.model import TrialRecord
 from lab.record.table import ParquetTable
@@ -67,7 +68,7 @@ class Run:
     @property
     def name(self) -> str:
         """The folder's own name."""
-        return self.path.resolve().name
+        return name_of(self.path)
 
     @property
     def trial_folders(self) -> list[Path]:

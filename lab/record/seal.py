@@ -7,6 +7,7 @@ only when all of them are on disk. A trial that was cut off is sealed the same w
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -208,7 +209,8 @@ def _write(path: Path, parts: Iterator[dict[str, NDArray[Any]]], columns: Mappin
     """One Parquet file. Small parts are gathered, so that 200 processes do not make 200 row groups."""
     schema = pa.schema([(name, pa.from_numpy_dtype(dtype)) for name, dtype in columns.items()])
     temporary = path.with_suffix(".partial")
-    with pq.ParquetWriter(temporary, schema, compression="lz4", use_dictionary=False, write_statistics=False) as out:
+    how: dict[str, Any] = {"compression": "lz4", "use_dictionary": False, "write_statistics": False}
+    with pa.OSFile(os.fsencode(temporary), "wb") as file, pq.ParquetWriter(file, schema, **how) as out:
         waiting: list[pa.Table] = []
         for part in parts:
             arrays = [_integers(np.ascontiguousarray(part[name], dtype)) for name, dtype in columns.items()]

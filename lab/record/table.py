@@ -6,6 +6,7 @@ decodes each group once and holds no more than one group besides the part itself
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -37,9 +38,9 @@ class ParquetTable(Mapping[str, NDArray[Any]]):
         Raises LabFault where the file is missing, is no Parquet file, or lacks a column.
         """
         try:
-            file = pq.ParquetFile(
-                path
-            )  # not mapped: mapped pages would count as memory, and a cut file would be a SIGBUS
+            # bytes: pyarrow takes text for UTF-8; not mapped: mapped pages would count as memory, and a cut file
+            # would be a SIGBUS
+            file = pq.ParquetFile(pa.OSFile(os.fsencode(path)))
         except FileNotFoundError:
             raise LabFault(f"{path}: is missing") from None
         except (OSError, pa.ArrowException) as problem:

@@ -12,14 +12,14 @@ from rich.table import Table
 from rich.text import Text
 
 from lab.errors import LabFault, ScenarioError
-from lab.record import calibrations, manifest
+from lab.record import calibrations
 from lab.record.run import Run
 from lab.report.words import significant
 
 CITED_SERVICE: Final = "1"
 """ms of the service whose recovery is cited."""
 NOT_CALIBRATED: Final = (
-    "There is no calibration here of the machine that this was measured on; python -m lab calibrate makes one."
+    "There is no calibration here of the machine that this was measured on; python -m lab calibrate makes one there."
 )
 TITLE: Final = {
     "account": "Everything accounted for",
@@ -34,12 +34,12 @@ TITLE: Final = {
 
 
 def of_machine(run_path: Path) -> dict[str, Any] | None:
-    """The newest calibration of the machine that a run was measured on, where that is this machine, or None."""
+    """The newest calibration of the machine that a run was measured on; None where there is none here."""
     try:
         machine = Run.open(run_path).manifest.get("machine")
     except (ScenarioError, LabFault):  # what is left of a damaged run
         return None
-    return calibrations.newest(machine) if machine is not None and machine == manifest.machine() else None
+    return None if machine is None else calibrations.newest(machine, run_path)
 
 
 def cited(run_path: Path, summary: Mapping[str, Any]) -> str | None:

@@ -31,9 +31,7 @@ class Side:
     @property
     def told(self) -> dict[str, Any]:
         whole = self.summary
-        return {
-            key: whole[key] for key in ("run", "scenario", "question", "seed", "valid", "invalid_because", "partial")
-        }
+        return {key: whole[key] for key in _TOLD}
 
 
 @dataclass(frozen=True)

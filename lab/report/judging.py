@@ -12,6 +12,7 @@ from lab.analysis.facts import TrialFacts
 from lab.analysis.summary import SCHEMA, summarise
 from lab.analysis.trial import examine
 from lab.errors import LabFault
+from lab.record.folder import name_of
 from lab.record.model import TrialRecord
 from lab.record.run import Run
 
@@ -101,4 +102,4 @@ def unchecked_summary(path: Path, because: str) -> dict[str, Any] | None:
     if kept is None:
         return None
     marked = f"{because}: this is what {SUMMARY} said before, and nothing of it was checked"
-    return {**kept, "run": path.resolve().name, "valid": False, "invalid_because": [marked, *kept["invalid_because"]]}
+    return {**kept, "run": name_of(path), "valid": False, "invalid_because": [marked, *kept["invalid_because"]]}

@@ -44,7 +44,7 @@ def folder() -> Path:
 def cells(path: Path) -> list[Cell]:
     """The cells of a notebook, in order. Raises LabFault where it is none."""
     try:
-        found = json.loads(path.read_text())["cells"]
+        found = json.loads(path.read_text("utf-8"))["cells"]
         return [
             Cell(cell["cell_type"], "".join(cell["source"]), frozenset(cell["metadata"].get("tags", ())))
             for cell in found

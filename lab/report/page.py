@@ -14,6 +14,7 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from lab.record.folder import write_text
 from lab.report import notebook
 from lab.report.figures.drawing import Picture, Sentence
 from lab.report.told.markdown import Told, bullets, plain
@@ -64,7 +65,8 @@ def write(run: Run) -> Path:
 def put(folder: Path, report: Report) -> Path:
     """Writes a report into a folder, as write() does."""
     figures = folder / FIGURES
-    shutil.rmtree(figures, ignore_errors=True)
+    if figures.exists():
+        shutil.rmtree(figures)
     figures.mkdir()
     sources: dict[str, str] = {}
     for picture in (body for section in report.sections for body in section.bodies if isinstance(body, Picture)):
@@ -73,9 +75,9 @@ def put(folder: Path, report: Report) -> Path:
         (figures / f"{picture.name}.svg").write_bytes(as_svg)
         kind, data = ("svg+xml", as_svg) if len(as_svg) < _LARGE_SVG else ("png", as_png)
         sources[picture.name] = f"data:image/{kind};base64,{b64encode(data).decode()}"
-    (folder / MARKDOWN).write_text(_as_markdown(report))
+    write_text(folder / MARKDOWN, _as_markdown(report))
     page = folder / PAGE
-    page.write_text(_as_html(report, sources))
+    write_text(page, _as_html(report, sources))
     return page
 
 
@@ -184,7 +186,7 @@ def _markdown() -> Any:
 def _environment() -> Any:
     from jinja2 import DictLoader, Environment, StrictUndefined
 
-    text = (resources.files("lab.report") / _TEMPLATE).read_text()
+    text = (resources.files("lab.report") / _TEMPLATE).read_text("utf-8")
     return Environment(
         loader=DictLoader({_TEMPLATE: text}),
         autoescape=True,

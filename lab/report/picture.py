@@ -58,13 +58,15 @@ _QUANTILES: Final = (("p50", "o", "#0072B2"), ("p99", "D", "#D55E00"))
 
 def draw(summary: Mapping[str, Any], trials: Sequence[TrialFacts], file: Path) -> None:
     """Writes the picture of a summary (DESIGN 6.3) and its trials; the file's ending chooses PNG or SVG."""
+    import matplotlib
     from matplotlib.figure import Figure
 
-    figure = Figure(layout="constrained")
-    fill(figure, summary, trials)
-    figure.savefig(
-        file, dpi=110, bbox_inches="tight", metadata={"Software": None} if file.suffix == ".png" else {"Date": None}
-    )
+    with matplotlib.rc_context({"text.parse_math": False}):  # a dollar in a question or in an error's text is a dollar
+        figure = Figure(layout="constrained")
+        fill(figure, summary, trials)
+        figure.savefig(
+            file, dpi=110, bbox_inches="tight", metadata={"Software": None} if file.suffix == ".png" else {"Date": None}
+        )
 
 
 def fill(figure: Figure, summary: Mapping[str, Any], trials: Sequence[TrialFacts]) -> None:

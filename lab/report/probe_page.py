@@ -103,7 +103,7 @@ def _end(end: End) -> str:
 def _environment() -> Any:
     from jinja2 import DictLoader, Environment, StrictUndefined
 
-    text = (resources.files("lab.report") / _TEMPLATE).read_text()
+    text = (resources.files("lab.report") / _TEMPLATE).read_text("utf-8")
     return Environment(
         loader=DictLoader({_TEMPLATE: text}),
         autoescape=True,

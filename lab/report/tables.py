@@ -190,7 +190,7 @@ def _sessions(record: TrialRecord, facts: TrialFacts) -> Iterator[Sequence[Any]]
 
 
 def _write(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    with path.open("w", newline="") as file:
+    with path.open("w", encoding="utf-8", newline="") as file:
         table = csv.writer(file, lineterminator="\n")
         table.writerow(header)
         table.writerows(rows)

@@ -171,7 +171,7 @@ def write_table(summary: Mapping[str, Any], file: Path) -> None:
     found = cells(summary)
     if not found:
         return
-    with file.open("w", newline="") as opened:
+    with file.open("w", encoding="utf-8", newline="") as opened:
         table = csv.writer(opened, lineterminator="\n")
         table.writerow(_COLUMNS)
         for cell in found:
@@ -192,12 +192,14 @@ def draw(summary: Mapping[str, Any], file: Path) -> bool:
 
     Each cell says in words what its colour says, so the picture is readable in grey and with any colour vision.
     """
+    import matplotlib
     from matplotlib.figure import Figure
 
-    figure = Figure(layout="constrained")
-    if not fill(figure, summary):
-        return False
-    figure.savefig(file, dpi=110, metadata={"Software": None} if file.suffix == ".png" else {"Date": None})
+    with matplotlib.rc_context({"text.parse_math": False}):  # as in picture.py
+        figure = Figure(layout="constrained")
+        if not fill(figure, summary):
+            return False
+        figure.savefig(file, dpi=110, metadata={"Software": None} if file.suffix == ".png" else {"Date": None})
     return True
 
 

@@ -93,3 +93,20 @@ def test_several_metrics_are_corrected_together_and_an_obstacle_is_that_of_all()
     assert found[0].p_adjusted == pytest.approx(2 * found[0].p_value)
     refused = compare_runs("a", trials(BASE), trials(BASE), metrics, 1, obstacle="B is not valid")
     assert {(each.verdict, each.because) for each in refused} == {("not-comparable", "B is not valid")}
+
+
+def test_a_difference_that_the_correction_makes_chance_is_no_verdict() -> None:
+    """Of two samples of 4 no p is below 2/70, which is enough for one metric and not for two."""
+    four, doubled = trials(BASE[:4]), trials([2 * ms for ms in BASE[:4]])
+    assert one(four, doubled).verdict == "slower"
+    found, _ = compare_runs("a", four, doubled, {**P50, "throughput_hz": 0.05}, seed=1)
+    assert (found.verdict, found.because) == (
+        "inconclusive",
+        "p = 0.057 after Holm's correction for the arm's metrics",
+    )
+
+
+def test_interrupted_and_invalid_trials_take_no_part() -> None:
+    cut, late = (steady(record(worker(1, 30), block=block, number=block), 30, 50.0) for block in (7, 8))
+    more = [*trials(BASE), replace(cut, partial=True), replace(late, invalid_because=("rows were lost",))]
+    assert one(trials(BASE), more) == one(trials(BASE), trials(BASE))

@@ -40,6 +40,7 @@ def with_outcomes(facts: list[TrialFacts], **changes: int) -> list[TrialFacts]:
         ((0.80, 0.90), True, "slower"),
         ((1.01, 1.20), False, "inconclusive"),
         ((0.90, 0.97), False, "inconclusive"),
+        ((0.951, 0.97), False, "inconclusive"),  # the margin of a ratio below 1 is that of its inverse
         ((0.80, 1.20), True, "inconclusive"),
     ],
 )

@@ -78,7 +78,8 @@ def test_a_p99_takes_more_trials_than_a_median() -> None:
     few = arm(intervals.LEAST_TRIALS["p99"] - 1, operations=1000)["service_ms"]
     assert few["p90"] is not None
     assert few["p99"] is None
-    assert arm(intervals.LEAST_TRIALS["p99"])["service_ms"]["p99"] is not None
+    assert arm(intervals.LEAST_TRIALS["p99"], operations=800)["service_ms"]["p99"] is not None
+    assert arm(intervals.LEAST_TRIALS["p99"], operations=799)["service_ms"]["p99"] is None
 
 
 def test_a_quantile_whose_upper_end_would_lie_above_all_values_has_none() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,14 @@ def test_one_that_counts_another_number_fails(wrong: dict[str, int], odd: str) -
 def test_a_token_that_signed_once_more_fails() -> None:
     assert counts.signatures(trial(), at_token=26).passed is False
     assert counts.handshakes(trial(called=23, kind="handshake"), at_token=24).passed is False
+
+
+def test_a_call_that_failed_is_no_signature() -> None:
+    one = trial()
+    refused = {**one.calls, "ckr": np.where(np.arange(one.calls["ckr"].size) == 0, 0x6, 0)}
+    check = counts.signatures(replace(one, calls=refused), at_token=25)
+    assert check.passed is False
+    assert "call rows 22" in check.told
 
 
 def test_a_client_that_lost_a_connection_fails() -> None:

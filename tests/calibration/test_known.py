@@ -57,6 +57,12 @@ def test_a_stall_that_shows_in_one_service_and_in_the_queue_behind_it_passes() -
     assert int(checks[2].measured.split()[0]) > 20
 
 
+def test_the_stall_is_expected_of_the_very_call_that_makes_it() -> None:
+    due, service = stalled()
+    *_, wait = known.stall(played(due, service), [due])
+    assert wait.measured.endswith("(+0.00 %)")
+
+
 def test_a_stall_that_hides_its_queue_fails() -> None:
     due, service = stalled()
     started = due + waits_ns(due, service)

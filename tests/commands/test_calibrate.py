@@ -146,12 +146,28 @@ def test_a_report_cites_the_newest_calibration_of_its_machine_and_none_of_anothe
     for page in ("report.md", "report.html"):
         text = (ours / page).read_text()
         assert f"The lab itself was {line}" in text
-        assert all(
-            part in text for part in ("median of 1 ms", "1.002 ms (+0.20 %)", "1 ms ± 5 %", "at a load average of")
-        )
-    others = run_of({**here, "cpu": "another"}, tmp_path / "others")
+        for part in ("median of 1 ms", "1.002 ms (+0.20 %)", "1 ms ± 5 %", "at a load average of"):
+            assert part in text
+    other = {**here, "cpu": "another"}
+    others = run_of(other, tmp_path / "others")
     assert cited(others, rebuild(others)) is None
     lab(tmp_path, "report", os.fspath(others))
     assert (others / "report.md").read_text().count("There is no calibration here of the machine") == 2
+    theirs = {"utc": "2026-11-28", "machine": other, "figures": {**figures, "tap_us": 0.3}, "checks": []}
+    calibrations.store(theirs, datetime(2026, 11, 28, tzinfo=UTC))  # as in a folder that machines share
+    assert "the tap adds 0.3 µs" in str(cited(others, rebuild(others)))
+    assert line in str(cited(ours, rebuild(ours)))
     (others / "manifest.json").unlink()
     assert cited(others, rebuild(others)) is None
+
+
+def test_a_report_from_anywhere_cites_the_calibration_beside_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    figures: dict[str, Any] = {"floor_us": {}, "tap_us": 0.1, "service_error": {}}
+    found = {"utc": "2026-11-27T00:00:00Z", "machine": manifest.machine(), "figures": figures, "checks": []}
+    calibrations.store(found, datetime(2026, 11, 27, tzinfo=UTC))
+    run = run_of(manifest.machine(), tmp_path / "results" / "run")
+    monkeypatch.chdir("/")
+    assert cited(run, rebuild(run)) == "calibrated 2026-11-27: the tap adds 0.1 \u00b5s per call"

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from lab import program
-from lab.commands.report import rebuild
+from lab.commands.report import rebuild, report
 from lab.errors import LabFault
+from lab.record.folder import write_json
 from tests.sealed_run import write_run
 
 
@@ -35,6 +37,26 @@ def test_the_same_folder_gives_the_same_bytes_and_leaves_nothing_else(tmp_path: 
     assert sorted(folder.iterdir()) == sorted([*before, folder / "summary.json", folder / "tables"])
 
 
+def test_two_reports_of_one_folder_take_turns(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run", trials=1)
+    rebuild(folder)
+    first = (folder / "summary.json").read_bytes()
+    with ThreadPoolExecutor(4) as pool:
+        done = [pool.submit(rebuild, folder) for _ in range(100)]
+    assert [each.exception() for each in done] == [None] * 100
+    assert (folder / "summary.json").read_bytes() == first
+
+
+def test_who_interrupts_a_file_leaves_no_part_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(path: Path, to: Path) -> Path:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "replace", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        write_json(tmp_path / "summary.json", {})
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_scenario_that_is_not_resolved_is_a_fault(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "run")
     (folder / "scenario.json").write_text('{"name": "x"}')
@@ -49,8 +71,22 @@ def test_a_folder_that_cannot_be_written_is_a_fault(tmp_path: Path) -> None:
         rebuild(folder)
 
 
+def test_what_cannot_be_written_is_judged_and_shown_all_the_same(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = write_run(tmp_path / "run")
+    rebuild(folder)
+    (folder / "summary.json.partial").mkdir()
+    with pytest.raises(LabFault, match="cannot be written"):
+        report(folder)
+    said = capsys.readouterr().out
+    assert "Valid: every planned operation is accounted for." in said
+    assert "Not valid" not in said
+
+
 LOADED = """
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from lab.commands.report import rebuild
 rebuild(Path(sys.argv[1]))

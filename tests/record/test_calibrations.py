@@ -10,6 +10,7 @@ import pytest
 from lab.errors import LabFault
 from lab.record.calibrations import calibrations, newest, store
 
+RUN = Path("elsewhere/run")
 HERE, ELSEWHERE = {"cpu": "a", "cpus": 2}, {"cpu": "b", "cpus": 2}
 
 
@@ -26,15 +27,15 @@ def test_the_newest_of_a_machine_is_found() -> None:
     store({"machine": HERE, "which": "old"}, at(1))
     store({"machine": HERE, "which": "new"}, at(3))
     store({"machine": ELSEWHERE, "which": "other"}, at(5))
-    found = newest(HERE)
+    found = newest(HERE, RUN)
     assert found is not None
     assert found["which"] == "new"
 
 
 def test_another_machine_has_none_and_neither_has_a_fresh_checkout() -> None:
-    assert newest(HERE) is None
+    assert newest(HERE, RUN) is None
     store({"machine": HERE}, at(1))
-    assert newest({**HERE, "cpus": 4}) is None
+    assert newest({**HERE, "cpus": 4}, RUN) is None
 
 
 def test_its_file_is_named_by_time_and_machine() -> None:
@@ -48,7 +49,7 @@ def test_its_file_is_named_by_time_and_machine() -> None:
 def test_a_file_that_says_nothing_is_passed_over(text: str) -> None:
     store({"machine": HERE, "which": "whole"}, at(1))
     (calibrations() / "20261105T000000Z-00000000.json").write_text(text)
-    found = newest(HERE)
+    found = newest(HERE, RUN)
     assert found is not None
     assert found["which"] == "whole"
 

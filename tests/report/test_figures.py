@@ -78,7 +78,8 @@ def test_each_trial_is_a_dot_at_its_own_figure(reference: Run) -> None:
         lines = [line for line in axes.get_lines() if (line.get_color(), line.get_linewidth()) == ("black", 1.6)]
         quantile = metric.partition(".")[2]
         own = [reference.summary["arms"][name]["ci"]["response_ms"][quantile] for name in ("per-process", "reinit")]
-        assert [values([line]) for line in lines] == own
+        assert [values([line]) for line in lines] == [ends for ends in own if ends is not None]
+        assert (None in own) == (quantile == "p99")  # which this run has too few operations for
 
 
 def test_the_interval_of_an_arm_is_drawn_where_the_summary_has_one() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -71,6 +72,15 @@ def test_what_was_not_measured_is_missing_and_never_0(run: Run) -> None:
     assert ok.code.isna().all()
     assert run.operations.query("phase == 'setup'").response_ms.isna().all()
     assert not (run.operations.ended_ms == 0).any()
+
+
+def test_a_closed_loop_has_no_planned_time(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run", trials=1)
+    trial = folder / "trials" / "0001-a" / "trial.json"
+    trial.write_text(json.dumps({**json.loads(trial.read_text()), "open_loop": False}))
+    found = lab.load(folder).operations
+    assert found[["intended_ms", "response_ms", "lag_ms"]].isna().all(axis=None)
+    assert found["service_ms"].notna().all()
 
 
 def test_sessions_over_time_have_the_peak_of_the_summary(run: Run) -> None:

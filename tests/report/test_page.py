@@ -113,7 +113,7 @@ def test_a_second_report_is_the_same_to_the_byte(reported: Path) -> None:
 
 def test_what_comes_from_a_run_is_text_and_no_markup(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "run")
-    hostile = "<script>alert(1)</script> **bold** [a](http://x) | `code`"
+    hostile = "<script>alert(1)</script> **bold** [a](http://x) | `code` for $5, $x_{1$ or 6 \u00b5s"
     (folder / "scenario.json").write_text(json.dumps({**SCENARIO, "question": hostile}))
     (folder / "manifest.json").write_text(json.dumps({"machine": {"cpu": "<img src=x onerror=y>", "system": "a|b"}}))
     read = page_of(folder)
@@ -123,12 +123,39 @@ def test_what_comes_from_a_run_is_text_and_no_markup(tmp_path: Path) -> None:
     assert all(link.startswith(("data:image/", "#")) for link in read.links)
 
 
+ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+
+
+def test_a_report_is_the_same_where_the_locale_has_ascii_only(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "\u00e9t\u00e9")
+    (folder / "scenario.json").write_text(json.dumps({**SCENARIO, "question": "Under 6 \u00b5s?"}))
+    made = ("summary.json", "report.html", "report.md", "tables/trials.csv")
+    found = []
+    for locale in ({"PYTHONUTF8": "1"}, ASCII):
+        command = program.command("lab", "report", str(folder))
+        done = subprocess.run(command, env=program.environment() | locale, capture_output=True, check=False)
+        assert (done.returncode, done.stderr) == (0, b"")
+        found.append([(folder / name).read_bytes() for name in made])
+    assert found[0] == found[1]
+    assert "Under 6 \u00b5s?" in found[1][2].decode()
+    assert "run \u00e9t\u00e9" in found[1][2].decode()
+
+
 def test_a_run_that_is_not_valid_says_so_first_and_why(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "run")
     (folder / "trials" / "0002-a" / "calls.parquet").unlink()
     text = page_of(folder).text
     assert text.index("not valid") < text.index("What was asked")
     assert "trials/0002-a/calls.parquet: is missing" in text[: text.index("Figures")]
+
+
+def test_a_run_that_was_interrupted_says_so_first_and_is_no_good_news(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run")
+    (folder / "plan.json").write_text(json.dumps({"trials": [{}] * 3}))
+    first = page_of(folder).text.split("Figures")[0]
+    assert "valid, interrupted" in first
+    assert "It was interrupted, or trials of its plan are missing; this is what there is." in first
+    assert 'class="state ill"' in (folder / "report.html").read_text()
 
 
 def test_trials_that_were_left_out_are_listed_with_the_reason(tmp_path: Path) -> None:

@@ -42,6 +42,12 @@ def test_a_bar_of_the_cold_start_ends_at_its_label(monkeypatch: pytest.MonkeyPat
     assert "between the steps" in figure.axes[1].get_legend_handles_labels()[1]
 
 
+def test_a_dollar_in_the_question_is_a_dollar(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    found, facts = summary(1)
+    figure = drawn(monkeypatch, tmp_path, {**found, "question": "Is $5 less than $x_{1$?"}, facts)
+    assert figure.get_suptitle() == "Is $5 less than $x_{1$?"
+
+
 @pytest.mark.parametrize(
     ("lengths", "limit"),
     [

@@ -13,7 +13,8 @@ from tests.runs import balanced
 
 LOAD = '[load]\nmode = "open"\narrivals = "paced"\nrate_hz = 120\nwarmup_s = 0\nduration_s = 0.5\n'
 PLANNED = 60
-BASE = f'{LOAD}[token]\nreset_on_fork = false\n[workload]\nkind = "handshake"\n'
+# clients wait for a process whose program starts for each connection, and on a busy machine that takes its time
+BASE = f'{LOAD}[token]\nreset_on_fork = false\n[workload]\nkind = "handshake"\n[tls]\ntimeout_s = 10\n'
 PROCESSES = 2
 SHAPES: Tables = {
     "prefork": {"processes": PROCESSES},

@@ -16,7 +16,8 @@ KEYS = ("ec-p256", "ec-p384", "rsa-2048", "rsa-3072", "rsa-4096")
 IN_PYTHON = ("ec-p384", "rsa-2048")
 BASE = '[topology]\nkind = "prefork"\nprocesses = 1\n'
 OPEN = '[load]\nmode = "open"\narrivals = "paced"\nrate_hz = 60\nwarmup_s = 0\nduration_s = 0.1\n'
-CLOSED = '[load]\nmode = "closed"\nwarmup_s = 0.05\nduration_s = 0.1\n'
+# a closed loop's phases are instants: one that gets no processor in all of a short one leaves it empty
+CLOSED = '[load]\nmode = "closed"\nwarmup_s = 0.1\nduration_s = 0.4\n'
 
 
 @pytest.fixture(scope="module")

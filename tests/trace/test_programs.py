@@ -54,6 +54,18 @@ def test_pkcs11_tool_forks_and_its_child_initialises_on_what_it_inherited(tracin
     assert "process 1: inherited for" in " ".join(done.stderr.split())
 
 
+def test_a_trace_ends_with_a_report_of_its_own_unless_told_not_to(tracing: Tracing) -> None:
+    command = ("pkcs11-tool", "--module", tracing.module, "--test-fork")
+    done = tracing.run(*command, options=("--report",))
+    assert done.returncode == 1
+    assert "report: " in done.stderr
+    told = (tracing.place.out / "report.md").read_text()
+    assert "pkcs11-tool: 4 calls by 2 of 2 processes." in told
+    assert "Processes of a traced program" in told
+    assert "could not be shown" not in told
+    assert (tracing.place.out / "report.html").exists()
+
+
 def test_ssh_keygen_lists_keys(tracing: Tracing) -> None:
     done = tracing.run("ssh-keygen", "-D", tracing.module)
     assert done.returncode == 0, done.stderr

@@ -11,8 +11,6 @@ from lab.probe.lines.endings import harm, work
 from lab.probe.lines.fork import APPLICATIONS
 from lab.probe.seen import Output, Seen, death
 
-_TALKS: Final = ("socket", "pipe", "device")
-
 
 def operation_in_both(seen: Seen) -> Judgement:
     """What a child finishes that its parent began is undefined; a nonce that occurs twice is unsafe either way."""

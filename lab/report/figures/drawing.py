@@ -39,6 +39,7 @@ TEXT: Final[dict[Any, Any]] = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "hatch.linewidth": 0.6,
+    "text.parse_math": False,  # a dollar in a question or in an error's text is a dollar
     "svg.hashsalt": "pkcs11-context-lab",
     "svg.fonttype": "path",
 }

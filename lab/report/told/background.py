@@ -20,7 +20,7 @@ METHOD: Final = Told(
             "from the real start. Under closed load there is only service.",
             "planned = ok + fail + info + shed. A signature is ok only if it also verifies with the public key. "
             "Quantiles with too few operations are n/a (a p99 takes 299; "
-            "its interval takes 4,000, in 10 trials).",
+            "its interval takes 8,000, in 10 trials).",
             "Comparisons: the log ratio of two arms within each block, an exact sign-flip test over blocks, and the "
             "95 % interval from inverting it. A verdict needs the whole interval on one side of the margin. Failure "
             "rates are compared first.",
