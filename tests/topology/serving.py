@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import socket
+from time import monotonic, sleep
 
 import psutil
 
@@ -31,7 +33,23 @@ def balanced_and_joined(one: Sealed) -> None:
 
 
 def is_free(port: int) -> None:
-    """Fails where a listener has it, or a connection of it waits for its end (TIME_WAIT)."""
+    """Fails where a listener has it, or a connection of it waits for its end (TIME_WAIT).
+
+    A connection that was just reset is given time to go, since a busy kernel delivers even on loopback some moments
+    later; TIME_WAIT lasts for 60 s.
+    """
+    deadline = monotonic() + 10
+    while _is_taken(port):
+        assert monotonic() < deadline, [c for c in psutil.net_connections() if c.laddr and c.laddr.port == port]
+        sleep(0.05)
+
+
+def _is_taken(port: int) -> bool:
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", port))  # no SO_REUSEADDR
-    assert [c for c in psutil.net_connections("tcp4") if c.laddr and c.laddr.port == port] == []
+        try:
+            probe.bind(("127.0.0.1", port))  # no SO_REUSEADDR
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                return True
+            raise
+    return any(c.laddr and c.laddr.port == port for c in psutil.net_connections("tcp4"))
