@@ -7,6 +7,7 @@ own, and in those of NOTHING_SHARED every test. What takes long is begun first.
 
 from __future__ import annotations
 
+import signal
 from typing import Any, Final
 
 import pytest
@@ -74,6 +75,13 @@ LONGEST_FIRST: Final = (
     "tests/test_readme.py",
     "tests/test_exit_status.py",
 )
+
+
+def pytest_configure() -> None:
+    """Runs in the background of a script are deaf to Ctrl-C, and so is all that they start; tests send it."""
+    for number, action in ((signal.SIGINT, signal.default_int_handler), (signal.SIGQUIT, signal.SIG_DFL)):
+        if signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, action)
 
 
 def part_of(nodeid: str) -> str:

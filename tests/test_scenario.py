@@ -61,6 +61,7 @@ def test_a_file_that_says_nothing_is_a_scenario_of_defaults() -> None:
         ('load.mode = "closed"', "load.rate_hz", None),
         ('load.mode = "closed"', "load.arrivals", None),
         ("load.warmup_s = 0.5\nload.duration_s = 2", "timeout_s", 12.9),
+        ('topology.kind = "spawn"', "timeout_s", 18.4),
         ("timeout_s = 30", "timeout_s", 30.0),
         ("", "tls", None),
         ("", "load.generators", None),

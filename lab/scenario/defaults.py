@@ -15,6 +15,7 @@ DEFAULT_USER: Final = "www-data"
 
 SET_UP_S: Final = 10.0
 LOG_IN_S: Final = 0.1
+INTERPRETER_S: Final = 0.5
 REAL_SERVER_S: Final = 10.0
 
 SERVER_S_OWN: Final = ("bridge", "key_exchange", "vhost_by", "resumption")
@@ -40,12 +41,14 @@ def resolve(name: str, given: Given, timeout_s: float | None) -> Arm:
 def default_timeout_s(choice: Choice) -> float:
     """The load, 10 s for set-up and end, what staggered log-ins take, and the last handshake's time-out.
 
-    A real server has 10 s more, to start and to stop.
+    A real server has 10 s more, to start and to stop, and each spawned process half a second, since it starts an
+    interpreter: 20 of them on two busy processors took 6 s.
     """
+    interpreters_s = INTERPRETER_S * choice.processes if choice.topology == "spawn" else 0.0
     log_ins_s = 0.0 if choice.external else LOG_IN_S * choice.processes
     last_s = choice.handshake_timeout_s if choice.handshake else 0.0
     server_s = REAL_SERVER_S if choice.real else 0.0
-    return round(choice.length_s + SET_UP_S + log_ins_s + last_s + server_s, 3)
+    return round(choice.length_s + SET_UP_S + interpreters_s + log_ins_s + last_s + server_s, 3)
 
 
 def _token(given: Given, choice: Choice) -> Token:

@@ -54,8 +54,8 @@ class Tables(Closed):
     load: Load | None = Field(None, description="How many operations, and when.")
     timeout_s: Timeout | None = Field(
         None,
-        description="Seconds after which a trial is ended. Default: the load, 10 s, 0.1 s per process, "
-        "tls.timeout_s for handshakes, and 10 s more for a real server.",
+        description="Seconds after which a trial is ended. Default: the load, 10 s, 0.1 s per process (0.6 s "
+        "where it is spawned), tls.timeout_s for handshakes, and 10 s more for a real server.",
     )
 
 
