@@ -7,9 +7,10 @@ import re
 import subprocess
 import tempfile
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -94,9 +95,27 @@ def test_a_known_case_is_to_take_less_than_a_minute(path: Path) -> None:
     assert describe.minimum_s(parse(source.read(path), path.name)) < 60
 
 
+def _fails_without_locks(summary: Mapping[str, Any]) -> bool:
+    """Threads met in a module without locks, and it answered wrongly."""
+    return bool(summary["arms"]["worker"]["fail"])
+
+
+BY_LUCK: dict[str, tuple[set[str], Callable[[Mapping[str, Any]], bool]]] = {
+    "libp11-500": (
+        {"arms.worker.diagnosis.crash-without-locking.processes", "arms.worker.rules.no-crash.verdict"},
+        _fails_without_locks,
+    )
+}
+"""What two blocks on a busy machine, whose threads seldom collide, may not show, and what they must show instead."""
+
+
 def test_a_known_case_shows_what_it_is_known_for(known: Known) -> None:
-    assert known.done.returncode == 0, known.done.stdout + known.done.stderr
     summary = known.place.summary()
+    missed = {line.split(": ")[1] for line in known.done.stdout.splitlines() if line.startswith("not as expected: ")}
+    by_luck, instead = BY_LUCK.get(known.place.folder.name, (set(), bool))
+    assert missed <= by_luck, known.done.stdout
+    assert not missed or instead(summary)
+    assert known.done.returncode == (UNMET if missed else 0), known.done.stdout + known.done.stderr
     assert summary["valid"], summary["invalid_because"]
     assert not summary["partial"]
 

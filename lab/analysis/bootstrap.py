@@ -13,7 +13,8 @@ already. So the trials' sums are first pulled together until both levels scatter
 Davison and Hinkley, section 3.8); where trials scatter no more than their own slices explain, the first level
 vanishes, and the slices alone are told. What few trials tell of their scatter is too small by n / (n - 1), and its own
 uncertainty is that of Student's t with n - 1 degrees of freedom: the deviations are widened by both (Hesterberg, What
-teachers should know about the bootstrap, The American Statistician 69 (2015), 371-386).
+teachers should know about the bootstrap, The American Statistician 69 (2015), 371-386). By t only as far as the scatter
+is not explained by slices, of which there are many: in full, intervals of trials that are alike are too wide (97.5 %).
 """
 
 from __future__ import annotations
@@ -60,7 +61,8 @@ def deviations(
     if shrunk:
         from scipy import stats  # half a second of every report, where most have too few trials
 
-        found *= float(stats.t.ppf((1 + LEVEL) / 2, trials - 1) / stats.norm.ppf((1 + LEVEL) / 2))
+        few = float(stats.t.ppf((1 + LEVEL) / 2, trials - 1) / stats.norm.ppf((1 + LEVEL) / 2))
+        found *= 1 + shrunk * (few - 1)
         found *= 1 + shrunk * np.where(found < 0, skew, skew / 2)
     return np.asarray(found / x.sum(), dtype=np.float64)
 

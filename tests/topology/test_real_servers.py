@@ -90,8 +90,8 @@ def test_no_handshake_gets_lost_and_both_ends_of_each_are_found(name: str, trial
     assert one.arm["connections"]["join_share"] >= 0.999
     assert one.arm["connections"]["strangers"] == []
     if "loses" not in name:  # the one that is killed may be in the middle of a handshake
-        # pkcs11-provider 1.0 may refuse a thread its key while another one makes the new context after the fork
-        own = "provider" in name and one.arm["topology"]["threads"] > 1
+        # pkcs11-provider 1.0 may refuse a key while a thread, or on a busy machine another child, makes its new context
+        own = "provider" in name
         lost = [f for f in one.arm["failures"] if not (own and (f["code"] == PROVIDERS_OWN or f["layer"] == "tls"))]
         assert lost == []
         assert one.arm["fail"] == 0 or own
