@@ -7,10 +7,9 @@ import re
 import subprocess
 import tempfile
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -95,26 +94,15 @@ def test_a_known_case_is_to_take_less_than_a_minute(path: Path) -> None:
     assert describe.minimum_s(parse(source.read(path), path.name)) < 60
 
 
-def _fails_without_locks(summary: Mapping[str, Any]) -> bool:
-    """Threads met in a module without locks, and it answered wrongly."""
-    return bool(summary["arms"]["worker"]["fail"])
-
-
-BY_LUCK: dict[str, tuple[set[str], Callable[[Mapping[str, Any]], bool]]] = {
-    "libp11-500": (
-        {"arms.worker.diagnosis.crash-without-locking.processes", "arms.worker.rules.no-crash.verdict"},
-        _fails_without_locks,
-    )
-}
-"""What two blocks on a busy machine, whose threads seldom collide, may not show, and what they must show instead."""
+BY_LUCK = {"arms.worker.diagnosis.crash-without-locking.processes", "arms.worker.rules.no-crash.verdict"}
+"""Of libp11-500: on a busy machine threads seldom collide, and may get wrong answers only where others crash."""
 
 
 def test_a_known_case_shows_what_it_is_known_for(known: Known) -> None:
     summary = known.place.summary()
     missed = {line.split(": ")[1] for line in known.done.stdout.splitlines() if line.startswith("not as expected: ")}
-    by_luck, instead = BY_LUCK.get(known.place.folder.name, (set(), bool))
-    assert missed <= by_luck, known.done.stdout
-    assert not missed or instead(summary)
+    assert missed <= BY_LUCK, known.done.stdout
+    assert not missed or summary["arms"]["worker"]["fail"]
     assert known.done.returncode == (UNMET if missed else 0), known.done.stdout + known.done.stderr
     assert summary["valid"], summary["invalid_because"]
     assert not summary["partial"]

@@ -14,7 +14,7 @@ Davison and Hinkley, section 3.8); where trials scatter no more than their own s
 vanishes, and the slices alone are told. What few trials tell of their scatter is too small by n / (n - 1), and its own
 uncertainty is that of Student's t with n - 1 degrees of freedom: the deviations are widened by both (Hesterberg, What
 teachers should know about the bootstrap, The American Statistician 69 (2015), 371-386). By t only as far as the scatter
-is not explained by slices, of which there are many: in full, intervals of trials that are alike are too wide (97.5 %).
+is not explained by slices, of which there are many: in full, intervals of trials that are alike are wider than needed.
 """
 
 from __future__ import annotations

@@ -171,7 +171,8 @@ static CK_RV stub_finalize(void *reserved)
 
 static CK_RV stub_get_info(CK_INFO *info)
 {
-    *info = (CK_INFO){.cryptokiVersion = {2, 40}, .libraryVersion = {1, 0}};
+    *info = (CK_INFO){.cryptokiVersion = {2, 40}};
+    info->libraryVersion = (CK_VERSION){1, 0};
     pad(info->manufacturerID, sizeof info->manufacturerID, "PKCS#11 context lab");
     pad(info->libraryDescription, sizeof info->libraryDescription, "stub of known service");
     return CKR_OK;

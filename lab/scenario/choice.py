@@ -74,7 +74,7 @@ class Choice:
         return self.workload != "null" and not (self.handshake and (self.external or self.bridge == "software"))
 
     @property
-    def library_decides(self) -> bool:
+    def decided_by_library(self) -> bool:
         """Sessions and locking are the business of the bridge's library."""
         return self.handshake and self.bridge in ("engine", "provider") and not self.external
 

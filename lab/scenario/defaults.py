@@ -42,7 +42,7 @@ def default_timeout_s(choice: Choice) -> float:
     """The load, 10 s for set-up and end, what staggered log-ins take, and the last handshake's time-out.
 
     A real server has 10 s more, to start and to stop, and each spawned process half a second, since it starts an
-    interpreter: 20 of them on two busy processors took 6 s.
+    interpreter: on two busy processors, 20 of them were not ready within 6 s.
     """
     interpreters_s = INTERPRETER_S * choice.processes if choice.topology == "spawn" else 0.0
     log_ins_s = 0.0 if choice.external else LOG_IN_S * choice.processes
@@ -77,7 +77,7 @@ def _context(given: Given, choice: Choice) -> Context:
         context.setdefault("inherit", "sessions")
     if choice.session == "pool":
         context.setdefault("pool_size", DEFAULT_POOL_SIZE)
-    if choice.library_decides:
+    if choice.decided_by_library:
         context["session"] = None
         context.setdefault("locking", None)
     context.setdefault("locking", "none" if choice.driver == "python-pkcs11" else "os")

@@ -79,7 +79,7 @@ def _here(tls: Mapping[str, Any], choice: Choice) -> Iterator[Problem]:
     for key in ("host", "trust"):
         if key in tls:
             yield Problem(f"tls.{key}", 'only allowed with server = "external"; the lab\'s server is on this machine')
-    if "bridge_library" in tls and not choice.library_decides:
+    if "bridge_library" in tls and not choice.decided_by_library:
         yield Problem(
             "tls.bridge_library",
             f'only allowed with bridge = "engine" or "provider", which load one, and this is "{choice.bridge}"',
@@ -101,7 +101,7 @@ def _lab(given: Given, choice: Choice) -> Iterator[Problem]:
                     f'not allowed with tls.bridge = "software", which has no token and no context; '
                     f"leave [{table}] out, or use direct, engine or provider",
                 )
-    if choice.library_decides:
+    if choice.decided_by_library:
         yield from _library(given["context"], choice.bridge)
     if choice.key_exchange == "rsa" and choice.bridge == "engine":
         yield Problem(

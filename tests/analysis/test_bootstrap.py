@@ -50,7 +50,7 @@ def test_trials_that_differ_scatter_as_their_shares_do_with_student_s_correction
 @pytest.mark.parametrize("ratio", [1.2, 2.0])
 def test_student_s_correction_is_for_what_slices_do_not_explain(ratio: float) -> None:
     """Of trials whose sums scatter `ratio` times as much as slices explain, it corrects the rest: little of
-    those that are just above 1. Full of all, intervals of trials that are alike held the truth in 97.5 %."""
+    those that are just above 1."""
     random = np.random.default_rng(12)
     alike = counts(random, 0.4)
     alike += 4 - alike.mean(axis=1, keepdims=True)

@@ -48,9 +48,9 @@ class Module:
     """A module by path, through its function list."""
 
     def __init__(self, path: Path | str) -> None:
-        self.library = ctypes.CDLL(str(path))
+        self.loaded = ctypes.CDLL(str(path))
         self.list = ctypes.c_void_p()
-        self.answer = self.library.C_GetFunctionList(ctypes.byref(self.list))
+        self.answer = self.loaded.C_GetFunctionList(ctypes.byref(self.list))
 
     def address(self, function: str, of_list: int | None = None) -> int:
         start = of_list or self.list.value
@@ -83,16 +83,16 @@ class Fake:
     """The state of the fake module, which the tap has mapped too."""
 
     def __init__(self, path: Path | str) -> None:
-        self.library = ctypes.CDLL(str(path))
+        self.loaded = ctypes.CDLL(str(path))
 
     def answer(self, ckr: int) -> None:
-        ctypes.c_ulong.in_dll(self.library, "fake_rv").value = ckr
+        ctypes.c_ulong.in_dll(self.loaded, "fake_rv").value = ckr
 
     def calls(self, function: str) -> int:
-        table = (ctypes.c_ulong * 93).in_dll(self.library, "fake_calls")
+        table = (ctypes.c_ulong * 93).in_dll(self.loaded, "fake_calls")
         return int(table[FUNCTION_NUMBER[function]])
 
     def initialize_args(self) -> tuple[int, int, int]:
         """Whether callbacks were given (0 or 1), flags, pReserved, as the last C_Initialize got them."""
-        table = (ctypes.c_ulong * 6).in_dll(self.library, "fake_initialize_args")
+        table = (ctypes.c_ulong * 6).in_dll(self.loaded, "fake_initialize_args")
         return int(any(table[:4])), int(table[4]), int(table[5])

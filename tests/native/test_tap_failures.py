@@ -33,7 +33,7 @@ FIRST_STEP = 256 << 10  # ROWS_STEP_BYTES of rows.h: what a new file is given
 def test_an_unusable_tap_gives_no_list_and_says_why_in_one_line(
     bench: Bench, environment: dict[str, str], line: str
 ) -> None:
-    script = "print(tap.answer, tap.library.C_Initialize(None), tap.library.C_Sign(1, None, 0, None, None))"
+    script = "print(tap.answer, tap.loaded.C_Initialize(None), tap.loaded.C_Sign(1, None, 0, None, None))"
     done = bench.python(script, **environment)
     assert done.stdout.split() == [str(CKR_GENERAL_ERROR)] * 3
     assert done.stderr.count("\n") == 1

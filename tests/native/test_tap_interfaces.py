@@ -18,7 +18,7 @@ ASK = """
 def ask(name, version, flags=0, of=tap):
     found = ctypes.POINTER(Interface)()
     wanted = ctypes.byref(Version(*version)) if version else None
-    ckr = of.library.C_GetInterface(name, wanted, ctypes.byref(found), ctypes.c_ulong(flags))
+    ckr = of.loaded.C_GetInterface(name, wanted, ctypes.byref(found), ctypes.c_ulong(flags))
     return ckr, found.contents if ckr == 0 else None
 direct = Module(os.environ['MODULE'])
 """
@@ -99,9 +99,9 @@ def test_answers_names_versions_and_flags_are_the_modules(bench3: Bench, name: s
 def test_the_list_of_interfaces_holds_our_lists_and_the_vendors_own(bench3: Bench) -> None:
     bench3.python(
         ASK + "count, found = ctypes.c_ulong(8), (Interface * 8)()\n"
-        "assert tap.library.C_GetInterfaceList(found, ctypes.byref(count)) == 0\n"
+        "assert tap.loaded.C_GetInterfaceList(found, ctypes.byref(count)) == 0\n"
         "real = (Interface * 8)()\n"
-        "assert direct.library.C_GetInterfaceList(real, ctypes.byref(count)) == 0\n"
+        "assert direct.loaded.C_GetInterfaceList(real, ctypes.byref(count)) == 0\n"
         "assert count.value == 3\n"
         "assert [one.flags for one in found] == [one.flags for one in real]\n"
         "assert [a.list == b.list for a, b in zip(found, real)][:3] == [False, False, True]\n"
@@ -147,16 +147,16 @@ def test_before_a_module_without_it_there_is_one_v2_interface_without_flags(
 def test_before_a_module_without_it_the_list_of_interfaces_has_one_and_keeps_to_its_room(bench: Bench) -> None:
     bench.python(
         "count, found = ctypes.c_ulong(0), (Interface * 1)()\n"
-        "assert tap.library.C_GetInterfaceList(None, ctypes.byref(count)) == 0 and count.value == 1\n"
+        "assert tap.loaded.C_GetInterfaceList(None, ctypes.byref(count)) == 0 and count.value == 1\n"
         "count.value = 0\n"
-        f"assert tap.library.C_GetInterfaceList(found, ctypes.byref(count)) == {CKR_BUFFER_TOO_SMALL}\n"
-        "assert tap.library.C_GetInterfaceList(found, ctypes.byref(count)) == 0\n"
+        f"assert tap.loaded.C_GetInterfaceList(found, ctypes.byref(count)) == {CKR_BUFFER_TOO_SMALL}\n"
+        "assert tap.loaded.C_GetInterfaceList(found, ctypes.byref(count)) == 0\n"
         "assert found[0].list == tap.list.value\n"
-        f"assert tap.library.C_GetInterfaceList(None, None) == {CKR_ARGUMENTS_BAD}\n"
+        f"assert tap.loaded.C_GetInterfaceList(None, None) == {CKR_ARGUMENTS_BAD}\n"
     )
     assert len(only(bench).rows) == 4
 
 
 def test_a_v3_function_of_a_module_that_lacks_it_is_not_supported(bench: Bench) -> None:
-    said = bench.python("print(tap.library.C_SessionCancel(ctypes.c_ulong(1), ctypes.c_ulong(0)))")
+    said = bench.python("print(tap.loaded.C_SessionCancel(ctypes.c_ulong(1), ctypes.c_ulong(0)))")
     assert said.stdout.split() == [str(0x54)]
