@@ -38,6 +38,7 @@ from lab.worker.steps import SetUpFailed
 
 REPORT_FD: Final = 3
 _STAGGER_PATIENCE_S: Final = 1.0  # a worker that hangs in its set-up must not keep the others from theirs
+_SPAWN_PATIENCE_S: Final = 5.0  # of one that starts an interpreter first, which a busy machine is slow to do
 _LAST_STEPS_S: Final = 3.0  # beyond the time-out of a handshake: a step that waits for the token is not interrupted
 _RELEASE_AHEAD_NS: Final = 5_000_000
 _RELEASE_AHEAD_PER_WORKER_NS: Final = 200_000
@@ -71,6 +72,11 @@ class Root:
     @property
     def generators(self) -> int:
         return self.order.tls.generators if self.order.tls else 0
+
+    @property
+    def _patience_s(self) -> float:
+        """With one worker's set-up, where they are staggered."""
+        return _SPAWN_PATIENCE_S if self.order.kind == "spawn" else _STAGGER_PATIENCE_S
 
     def workers(self) -> Iterator[Child]:
         return (child for child in self.children if child.role == "worker")
@@ -155,7 +161,7 @@ class Root:
             until_s = time.monotonic() + self._spare_s() / 2
             for child in list(self.workers()):
                 self._tell(child, "begin")
-                patience_s = min(_STAGGER_PATIENCE_S, max(0.0, until_s - time.monotonic()))
+                patience_s = min(self._patience_s, max(0.0, until_s - time.monotonic()))
                 self._until(lambda c, this=child: c is not this or c.ready, patience_s)  # type: ignore[misc]
         self._until(lambda child: child.ready, self._spare_s() / 2)
         if all(child.ended or child.failed for child in self.workers()):
@@ -258,7 +264,7 @@ class Root:
             self.vacancies -= 1
             self._bear(1 + self.last_process)
             self.newest = self.children[-1]
-            self.patient_until_s = now_s + _STAGGER_PATIENCE_S
+            self.patient_until_s = now_s + self._patience_s
             self._tell(self.newest, "begin")
 
 

@@ -37,15 +37,16 @@ def _initialized(one: Sealed) -> dict[str, set[str]]:
 @pytest.mark.parametrize("policy", ["shared", "per-process"])
 def test_threads_are_safe_in_every_process_where_the_tap_declares_them(policy: str, arms: dict[str, Sealed]) -> None:
     """After a fork, threads that come first at once find libp11 in the middle of initialising again: they may fail, or,
-    where SoftHSM has lost its token for a moment, wait for a session for ever. None crashes.
+    where SoftHSM has lost its token for a moment, wait for a session for ever, or a child may fail as long as it lives,
+    with what its key has become. None crashes.
     """
     arm = arms[f"{policy} os"].arm
     assert balanced(arm)
     assert arm["locking"] == "os"
     assert arm["info"] == 0
-    at_once = arm["topology"]["processes"] * arm["topology"]["threads"] if policy == "shared" else 0
-    assert arm["fail"] <= at_once
+    assert arm["ok"] > 0
     if policy == "per-process":  # nobody initialises while others serve
+        assert arm["fail"] == 0
         assert arm["processes"]["hung"] == 0
     assert "signal" not in {failure["layer"] for failure in arm["failures"]}
     assert arm["processes"]["crashed"] == 0
