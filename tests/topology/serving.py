@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import socket
 from time import monotonic, sleep
 
@@ -33,23 +32,23 @@ def balanced_and_joined(one: Sealed) -> None:
 
 
 def is_free(port: int) -> None:
-    """Fails where a listener has it, or a connection of it waits for its end (TIME_WAIT).
+    """Fails where a listener has it, somebody holds a connection of it, or one waits for its end (TIME_WAIT).
 
-    A connection that was just reset is given time to go, since a busy kernel delivers even on loopback some moments
-    later; TIME_WAIT lasts for 60 s.
+    A connection that was just reset is given time to go: a busy kernel delivers even on loopback some moments later.
+    Where the reset comes while the kernel still closes the socket of a server that died, it is lost, and FIN_WAIT2
+    stays for a minute, with nobody at either end.
     """
     deadline = monotonic() + 10
-    while _is_taken(port):
-        assert monotonic() < deadline, [c for c in psutil.net_connections() if c.laddr and c.laddr.port == port]
+    while held := _held(port):
+        assert monotonic() < deadline, held
         sleep(0.05)
-
-
-def _is_taken(port: int) -> bool:
     with socket.socket() as probe:
-        try:
-            probe.bind(("127.0.0.1", port))  # no SO_REUSEADDR
-        except OSError as error:
-            if error.errno == errno.EADDRINUSE:
-                return True
-            raise
-    return any(c.laddr and c.laddr.port == port for c in psutil.net_connections("tcp4"))
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the lab's own listener
+        probe.bind(("127.0.0.1", port))
+        probe.listen()
+
+
+def _held(port: int) -> list[object]:
+    found = [one for one in psutil.net_connections("tcp4") if port in (*one.laddr[1:], *one.raddr[1:])]
+    lost = [one for one in found if one.status == psutil.CONN_FIN_WAIT2 and one.pid is None and one.laddr[1] == port]
+    return [] if len(lost) == len(found) else [*found]

@@ -26,11 +26,11 @@ MANY_SILENT = 50
 
 def _arms() -> dict[str, Tables]:
     arms: dict[str, Tables] = {
-        f"{kind} {version}": {"topology": {"kind": kind, **shape}, "tls": {"version": version, "timeout_s": 0.3}}
+        f"{kind} {version}": {"topology": {"kind": kind, **shape}, "tls": {"version": version, "timeout_s": 1}}
         for (kind, shape), version in product(SHAPES.items(), ("1.2", "1.3"))
     }
     for kind in ("prefork", "event"):
-        hosts = {"timeout_s": 0.3, "vhosts": 2, "vhost_by": "ip"}
+        hosts = {"timeout_s": 1, "vhosts": 2, "vhost_by": "ip"}
         arms[f"{kind} 2 hosts"] = {"topology": {"kind": kind, **SHAPES[kind]}, "tls": hosts}
     return arms
 
